@@ -1,0 +1,27 @@
+"""Where positions are issued. Drivers are named here and loaded when a URL asks for them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from cardume.clock import Clock
+from cardume.engines.base import Engine
+from cardume.errors import ConfigurationError
+
+_DRIVERS = {"memory": "cardume.engines.memory:MemoryEngine"}
+
+
+def engine_from_url(url: str, clock: Clock) -> Engine:
+    """The engine that `url` names, such as ``memory://``.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    driver = _DRIVERS.get(urlsplit(url).scheme)
+    if driver is None:
+        known = ", ".join(f"{name}://" for name in _DRIVERS)
+        raise ConfigurationError(f"CARDUME_ENGINE_URL: {url!r} names no engine; there is {known}")
+    module, _, name = driver.partition(":")
+    engine: Engine = getattr(import_module(module), name)(clock)
+    return engine

@@ -1,0 +1,1 @@
+"""Truth: all tables, the one writer, the readers, the migrations."""

@@ -15,8 +15,17 @@ from cardume.errors import Invalid
 
 MAX_DEPTH = 32
 
+
+def _other(value: Any) -> Any:
+    """Pydantic's models, without importing pydantic: they say themselves what they are."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"{type(value).__name__} is not JSON")
+    return dump(mode="json")
+
+
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=_other).encode
 
 
 def parse(data: bytes | str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from cardume.errors import Invalid
+from cardume.wire.codes import ErrorCode
 
 _POSITION = re.compile(r"([A-Za-z0-9]{1,16}):([0-9]{1,15})", re.ASCII)
 _CHANNEL = re.compile(r"[A-Za-z0-9_.\-]{1,64}(:[A-Za-z0-9_.@=,~\-]{1,190})?", re.ASCII)
@@ -62,12 +63,105 @@ class Publication(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Its place in the epoch; 0 on channels without history."""
 
 
-class Command(msgspec.Struct, frozen=True, gc=False):
-    """What a client asked for, decoded by its dialect."""
+class Command(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a client asked for, decoded by its dialect. Its `id` comes back on the reply."""
 
-    type: str
-    data: dict[str, Any]
     id: int | str | None = None
+
+
+class Ping(Command, frozen=True, gc=False, kw_only=True):
+    """Are you there, and where am I?"""
+
+
+class Select(Command, frozen=True, gc=False, kw_only=True):
+    """Add event types to the filter."""
+
+    types: tuple[str, ...]
+
+
+class Deselect(Command, frozen=True, gc=False, kw_only=True):
+    """Remove event types from the filter; None removes all of them."""
+
+    types: tuple[str, ...] | None
+
+
+class Call(Command, frozen=True, kw_only=True):
+    """Run an action: the WebSocket twin of an HTTP call."""
+
+    name: str
+    body: dict[str, Any]
+
+
+class Refresh(Command, frozen=True, gc=False, kw_only=True):
+    """Go on with a newer token."""
+
+    token: str
+
+
+class Malformed(Command, frozen=True, gc=False, kw_only=True):
+    """What could not be understood: a value, because a peer's mistake is no exception of ours."""
+
+    code: ErrorCode
+    message: str
+
+
+class Connected(msgspec.Struct, frozen=True, gc=False):
+    """The first message on a connection that holds one channel."""
+
+    connection_id: str
+    channel: str
+    position: Position
+    """The place before the first publication that follows."""
+    recovered: bool
+    expires_in: int | None
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """The channel's state as of `position`."""
+
+    data: bytes
+    position: Position
+
+
+class Pong(msgspec.Struct, frozen=True, gc=False):
+    """The connection's cursor: everything up to it was sent, filtered out or superseded."""
+
+    position: Position
+
+
+class Selected(msgspec.Struct, frozen=True, gc=False):
+    """The filter after `Select`."""
+
+    types: tuple[str, ...]
+
+
+class Deselected(msgspec.Struct, frozen=True, gc=False):
+    """The filter after `Deselect`."""
+
+    types: tuple[str, ...]
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What an action answered, encoded."""
+
+    data: bytes
+
+
+class Refreshed(msgspec.Struct, frozen=True, gc=False):
+    """The new token was accepted."""
+
+    expires_in: int | None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One request failed; the connection lives on."""
+
+    code: ErrorCode
+    message: str
+    extra: Mapping[str, Any] = {}
+
+
+Reply = Connected | Snapshot | Pong | Selected | Deselected | Result | Refreshed | Fault
 
 
 def check_channel(name: str) -> str:

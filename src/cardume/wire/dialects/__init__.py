@@ -1,0 +1,25 @@
+"""A dialect is how things look on the wire: decode and encode, nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cardume.wire.messages import Command, Publication, Reply
+
+
+class Dialect(Protocol):
+    """Between bytes and messages. Holds no state: one instance serves every connection."""
+
+    name: str
+
+    def decode(self, text: str | bytes) -> Command:
+        """Read one message of a client; what cannot be read is a `Malformed`."""
+
+    def publication(self, channel: str, publication: Publication) -> bytes:
+        """The bytes that every subscriber of the dialect shares."""
+
+    def event_type(self, publication: Publication) -> str:
+        """The name a type filter of this dialect sees."""
+
+    def reply(self, reply: Reply, *, id: int | str | None, time: float) -> bytes:
+        """The bytes for one connection."""

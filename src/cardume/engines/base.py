@@ -1,0 +1,84 @@
+"""The Engine port: where positions are issued and how publications reach this node.
+
+An engine appends a publication and announces it to every node in one step; each node's hub then
+receives it through the `Deliver` callable, in offset order per channel. Memory does both inside
+one call; Redis will append in a script and deliver from its subscription. The hub relies on
+nothing else, so an engine that survives the process needs no change above this line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from cardume.wire.messages import Position, Publication
+
+Deliver = Callable[[str, Publication, Position], None]
+"""Called on the hub's loop with the channel, a publication that has its offset, its position."""
+
+IDEMPOTENCY_WINDOW = 300.0
+"""Seconds during which the same idempotency key answers the first position."""
+
+
+class Retention(msgspec.Struct, frozen=True, gc=False):
+    """How much of a channel an engine keeps: `size` publications, none older than `ttl` s."""
+
+    size: int
+    ttl: float
+
+
+class Replay(msgspec.Struct, frozen=True, gc=False):
+    """What a channel holds after a position.
+
+    `publications` is everything after the position asked for, or None where that is not wholly
+    known: another epoch, trimmed history, a position from the future, more than the limit.
+    A part of it is never given. `top` is the position it was read at.
+    """
+
+    top: Position
+    publications: tuple[Publication, ...] | None
+
+
+class KeyReused(Exception):  # noqa: N818 - the caller's state, not a malfunction
+    """The idempotency key was used with another body within the window."""
+
+
+class Engine(Protocol):
+    """Issues positions, keeps history, carries publications between nodes.
+
+    Every coroutine may raise `cardume.errors.Unavailable`: the publication was not kept.
+    """
+
+    async def start(self, deliver: Deliver) -> None:
+        """Begin; `deliver` is called for every channel this node subscribed to."""
+
+    async def stop(self) -> None:
+        """Release everything. Publications already accepted stay accepted."""
+
+    async def publish(
+        self,
+        channel: str,
+        publication: Publication,
+        retention: Retention | None,
+        idempotency_key: str | None = None,
+    ) -> Position:
+        """Append (where `retention` says to keep) and announce.
+
+        Returns the position given; the empty one without retention.
+
+        Raises:
+            KeyReused: same key, other body.
+        """
+
+    async def replay(
+        self, channel: str, since: Position | None, retention: Retention, limit: int
+    ) -> Replay:
+        """Read the top and, given `since`, what follows it."""
+
+    async def subscribe(self, channel: str) -> None:
+        """This node has its first subscriber on `channel`."""
+
+    async def unsubscribe(self, channel: str) -> None:
+        """This node's last subscriber has left `channel`."""

@@ -1,0 +1,143 @@
+"""What a declared channel looks like: its template, its options, who may be on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cardume.auth.identity import Identity
+from cardume.engines.base import Retention
+from cardume.errors import ConfigurationError
+from cardume.hub.outbox import SlowPolicy
+from cardume.wire.messages import check_channel, namespace_of
+
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VALUE = r"[A-Za-z0-9_.@=,~\-]+"
+
+Snapshot = Callable[..., Awaitable[Any]]
+"""Called with the channel's parameters by name; answers anything with a JSON form, an object."""
+
+
+class Guard(Protocol):
+    """Who may be on a channel: the developer's function, ready to be asked."""
+
+    def convert(self, raw: Mapping[str, str]) -> dict[str, Any]:
+        """The channel's parameters in the types that the function declares.
+
+        Raises:
+            Refused: one of them does not fit.
+        """
+
+    async def check(
+        self, identity: Identity, parameters: Mapping[str, Any], scope: Mapping[str, Any]
+    ) -> None:
+        """Return to allow. `scope` is the ASGI scope of the handshake.
+
+        Raises:
+            Refused: not this one.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOptions:
+    """What holds for every channel of a namespace.
+
+    `history` publications are kept, none older than `history_ttl` seconds; 0 keeps none, and
+    then there are no positions, no resume and no gap detection.
+    """
+
+    history: int = 0
+    history_ttl: float = 600.0
+    on_slow: SlowPolicy = SlowPolicy.DISCONNECT
+    presence: bool = False
+    snapshot: Snapshot | None = None
+
+    def __post_init__(self) -> None:
+        if self.history < 0 or self.history_ttl <= 0:
+            raise ConfigurationError("history counts publications, history_ttl is in seconds")
+        if self.history and self.on_slow is SlowPolicy.DROP_OLDEST:
+            raise ConfigurationError(
+                "drop_oldest loses publications that history promises; use conflate or disconnect"
+            )
+
+    @property
+    def retention(self) -> Retention | None:
+        return Retention(self.history, self.history_ttl) if self.history else None
+
+
+class ChannelTemplate:
+    """``room:{room_id}``: between a channel's name and its parameters."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.parameters = tuple(_PARAMETER.findall(text))
+        check_channel(_PARAMETER.sub("x", text))
+        if _PARAMETER.search(namespace_of(text)):
+            raise ConfigurationError(f"{text!r}: the namespace before the colon is a fixed word")
+        # The literal parts come from the developer, the values from the peer: one linear pass.
+        parts = _PARAMETER.split(text)
+        pattern = "".join(
+            f"(?P<{part}>{_VALUE})" if index % 2 else re.escape(part)
+            for index, part in enumerate(parts)
+        )
+        self._pattern = re.compile(pattern, re.ASCII)
+
+    @property
+    def namespace(self) -> str:
+        return namespace_of(self.text)
+
+    def match(self, channel: str) -> dict[str, str] | None:
+        """The parameters of `channel`, or None if it is not one of these."""
+        match = self._pattern.fullmatch(channel)
+        return None if match is None else match.groupdict()
+
+    def fill(self, parameters: Mapping[str, Any]) -> str:
+        """The channel's name. Raises `Invalid` for a value that has no place in a name."""
+        return check_channel(self.text.format_map({k: str(v) for k, v in parameters.items()}))
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A declared kind of channel."""
+
+    template: ChannelTemplate
+    options: ChannelOptions
+    guard: Guard
+    path: str | None = None
+    """Its WebSocket address in the `plain` dialect, as ``/ws/room/{room_id}``."""
+
+
+class Namespaces:
+    """The declared kinds, by the word before the colon.
+
+    Several templates may share a word if they differ in shape; the first declared wins.
+    `fallback` holds for channels that nobody declared; without it they are unknown.
+    """
+
+    def __init__(self, fallback: ChannelOptions | None = None) -> None:
+        self.fallback = fallback
+        self._by_word: dict[str, list[Namespace]] = {}
+
+    def add(self, namespace: Namespace) -> None:
+        known = self._by_word.setdefault(namespace.template.namespace, [])
+        if any(other.template.text == namespace.template.text for other in known):
+            raise ConfigurationError(f"channel {namespace.template.text!r} is declared twice")
+        known.append(namespace)
+
+    def find(self, channel: str) -> tuple[Namespace, dict[str, str]] | None:
+        """The namespace of a channel and the channel's parameters."""
+        for namespace in self._by_word.get(namespace_of(channel), ()):
+            parameters = namespace.template.match(channel)
+            if parameters is not None:
+                return namespace, parameters
+        return None
+
+    def options(self, channel: str) -> ChannelOptions | None:
+        """The options of a channel, or None where it is unknown."""
+        found = self.find(channel)
+        if found is not None:
+            return found[0].options
+        # A declared word whose template does not match is a mistake, not another namespace.
+        return None if namespace_of(channel) in self._by_word else self.fallback

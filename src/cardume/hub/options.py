@@ -1,0 +1,33 @@
+"""What can be set on a hub; every default is the safe one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cardume.auth.identity import Identity
+from cardume.hub.namespaces import ChannelOptions
+from cardume.hub.outbox import DEFAULT_LIMIT
+
+Scope = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HubOptions:
+    """Limits and doors of one hub. Sizes in bytes, times in seconds."""
+
+    outbox_limit: int = DEFAULT_LIMIT
+    max_message: int = 64 * 1024
+    messages_per_minute: float = 60
+    """Per connection of `plain` and `rooms`; a bucket with as large a burst. 0: no limit."""
+    channels_per_connection: int = 128
+    max_connections: int | None = None
+    handshakes_per_second: float = 2000
+    replay_limit: int = 300
+    allowed_origins: tuple[str, ...] = ()
+    """Exact origins, or ``*``; none: the origin has to be the host that was asked."""
+    undeclared: ChannelOptions | None = None
+    """Options of channels that nobody declared. None: publishing to one is an error."""
+    anonymous: Callable[[Scope], Identity | None] | None = None
+    """Who comes without a token, by the ASGI scope. The demo lets its own machine in."""

@@ -1,0 +1,127 @@
+"""The bounded way out of a connection. Pure: it holds frames until the transport takes them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import StrEnum
+
+DEFAULT_LIMIT = 1 << 20
+"""Bytes a connection may be behind, as Centrifugo's `client.queue_max_size`."""
+
+PRESSURE = 1 / 16
+"""Share of the limit from which keyed publications supersede each other. A reader that keeps up
+never gets there and sees every one."""
+
+
+class SlowPolicy(StrEnum):
+    """What happens to a reader that does not keep up."""
+
+    DISCONNECT = "disconnect"
+    """Cut it with 3008; it comes back and resumes, so nothing is lost."""
+    CONFLATE = "conflate"
+    """Let a newer publication of the same key take the older one's place; cut it beyond that."""
+    DROP_OLDEST = "drop_oldest"
+    """Forget its oldest queued publications, counted. Only for channels without history."""
+
+
+class Frame:
+    """One encoded message, shared by every connection that gets it."""
+
+    __slots__ = ("_text", "payload")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self._text: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.payload)
+
+    @property
+    def text(self) -> str:
+        """The payload as ASGI wants it; decoded once for all."""
+        if self._text is None:
+            self._text = self.payload.decode()
+        return self._text
+
+
+class _Entry:
+    __slots__ = ("droppable", "frame", "key")
+
+    def __init__(self, frame: Frame, key: str | None, *, droppable: bool) -> None:
+        self.frame = frame
+        self.key = key
+        self.droppable = droppable
+
+
+class Outbox:
+    """A queue of frames, bounded in bytes; what the transport holds counts until it lets go."""
+
+    __slots__ = ("_entries", "_latest", "_next", "_queued", "_writing", "dropped", "limit")
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self.limit = limit
+        self.dropped = 0
+        self._entries: OrderedDict[int, _Entry] = OrderedDict()
+        self._latest: dict[str, int] = {}
+        self._next = 0
+        self._queued = 0
+        self._writing = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """Bytes not yet handed over, the frame being written included."""
+        return self._queued + self._writing
+
+    def offer(
+        self, frame: Frame, key: str | None = None, policy: SlowPolicy = SlowPolicy.DISCONNECT
+    ) -> bool:
+        """Queue a frame. False: it does not fit, and the reader has to be cut."""
+        key = key if policy is SlowPolicy.CONFLATE else None
+        if key is not None and self.size > self.limit * PRESSURE:
+            self._supersede(key)
+        droppable = policy is SlowPolicy.DROP_OLDEST
+        if self.size + len(frame) > self.limit and droppable:
+            self._drop_oldest(len(frame))
+        if self.size + len(frame) > self.limit:
+            return False
+        self._entries[self._next] = _Entry(frame, key, droppable=droppable)
+        self._queued += len(frame)
+        if key is not None:
+            self._latest[key] = self._next
+        self._next += 1
+        return True
+
+    def take(self) -> Frame | None:
+        """The next frame to write. Taking it says that the one before was handed over."""
+        self._writing = 0
+        if not self._entries:
+            return None
+        number, entry = self._entries.popitem(last=False)
+        if entry.key is not None and self._latest.get(entry.key) == number:
+            del self._latest[entry.key]
+        self._queued -= len(entry.frame)
+        self._writing = len(entry.frame)
+        return entry.frame
+
+    def clear(self) -> None:
+        """Forget everything queued."""
+        self._entries.clear()
+        self._latest.clear()
+        self._queued = 0
+
+    def _supersede(self, key: str) -> None:
+        number = self._latest.pop(key, None)
+        if number is not None:
+            self._queued -= len(self._entries.pop(number).frame)
+
+    def _drop_oldest(self, room: int) -> None:
+        for number, entry in list(self._entries.items()):
+            if self.size + room <= self.limit:
+                return
+            if entry.droppable:
+                del self._entries[number]
+                self._queued -= len(entry.frame)
+                self.dropped += 1

@@ -1,0 +1,89 @@
+"""Every setting of `cardume serve`: from the environment, `.env` or `cardume.toml`.
+
+The environment wins over `.env`, which wins over `cardume.toml`; a command's own options win over
+all of them. A library user needs none of it: `Hub()` reads the `CARDUME_JWT_*` names alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Names are those of the environment without ``CARDUME_``; durations are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CARDUME_",
+        env_file=".env",
+        toml_file="cardume.toml",
+        extra="ignore",
+        frozen=True,
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    apps: CommaList = ("aquarium",)
+    log_level: str = "info"
+
+    jwt_secret: SecretStr | None = None
+    jwt_secret_previous: SecretStr | None = None
+    jwt_public_key: str | None = None
+    jwks_url: str | None = None
+    jwt_algorithms: CommaList = ()
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
+    api_key: SecretStr | None = None
+    allowed_origins: CommaList = ()
+
+    database_url: str = "sqlite+aiosqlite:///cardume.db"
+    engine_url: str = "memory://"
+
+    mqtt_host: str | None = None
+    """Where the listener binds; the same as `host` unless set."""
+    mqtt_port: int = Field(1883, ge=0, le=65535)
+    mqtt_url: str | None = None
+    mqtt_prefix: str = Field("aquabook", pattern=r"^[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+)*$")
+
+    offline_after: float = Field(300.0, gt=0)
+    offline_sweep_every: float = Field(120.0, gt=0)
+    lwt_hold: float = Field(15.0, ge=0)
+
+    messages_per_minute: float = Field(60.0, ge=0)
+    max_connections: int | None = Field(None, gt=0)
+    drain_window: float = Field(5.0, ge=0)
+    """Over how long the goodbyes are spread when the server stops."""
+
+    @field_validator("apps", "jwt_algorithms", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls)
+        return (init_settings, env_settings, dotenv_settings, toml)
+
+
+def secret(value: SecretStr | None) -> str | None:
+    """The text of a secret setting."""
+    return None if value is None else value.get_secret_value()

@@ -1,0 +1,22 @@
+"""Bringing the schema to the newest revision, from inside the process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+
+def config(connection: Connection) -> Config:
+    """Alembic's configuration for an open connection; there is no ini file to find."""
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    settings.attributes["connection"] = connection
+    return settings
+
+
+def upgrade(connection: Connection) -> None:
+    """Run what is missing, inside the caller's transaction."""
+    command.upgrade(config(connection), "head")

@@ -1,0 +1,207 @@
+"""WebSockets over any ASGI server: correct everywhere, one reader and one writer task each.
+
+The server frames, masks, pings and limits; ASGI can neither send nor see a ping, so the idle
+timeout is the server's as well. A peer that stopped reading blocks `send`, even the closing one:
+it is given `CLOSE_TIMEOUT` and then let go, and the rest is the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from cardume.auth.identity import Identity, InvalidToken
+from cardume.clock import TimerHandle
+from cardume.errors import Invalid, Refused, Unavailable
+from cardume.hub.channel import Subscription
+from cardume.hub.commands import handle
+from cardume.hub.connection import Connection
+from cardume.hub.entry import Entry, prepare
+from cardume.hub.filters import type_filter
+from cardume.hub.hub import Hub
+from cardume.hub.namespaces import Namespace
+from cardume.transports.door import Receive, Scope, Send, Visitor, refuse_before_accept
+from cardume.wire import codes
+from cardume.wire.codes import CloseCode
+from cardume.wire.dialects.plain import PlainDialect
+from cardume.wire.messages import Connected, Position, Snapshot
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds a peer has to take what is queued for it and the close frame."""
+
+PLAIN = PlainDialect()
+
+logger = logging.getLogger("cardume.transports")
+
+
+class AsgiTransport:
+    """`cardume.hub.connection.Transport` by one task that writes the outbox out."""
+
+    def __init__(self, hub: Hub, send: Send) -> None:
+        self._hub = hub
+        self._send = send
+        self._awake = asyncio.Event()
+        self._goodbye: CloseCode | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._deadline: TimerHandle | None = None
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    def close(self, code: CloseCode, *, flush: bool) -> None:
+        self._goodbye = code
+        self._awake.set()
+        self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._give_up)
+
+    def start(self, connection: Connection) -> asyncio.Task[None]:
+        """Begin to write; the task ends after the close frame, or when the peer is given up."""
+        self._writer = asyncio.create_task(self._write(connection), name=f"write {connection.id}")
+        return self._writer
+
+    def stop(self) -> None:
+        """The peer is gone: nothing more to write."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+
+    async def _write(self, connection: Connection) -> None:
+        try:
+            while (goodbye := await self._drain(connection)) is None:
+                self._awake.clear()
+                await self._awake.wait()
+            await self._send(
+                {"type": "websocket.close", "code": goodbye.number, "reason": goodbye.reason}
+            )
+        except (OSError, RuntimeError) as error:
+            # Servers say "closed" in their own ways; the reader learns it as a disconnect.
+            logger.debug("%s: write failed: %s", connection.id, type(error).__name__)
+            connection.close(codes.WRITE_ERROR)
+
+    async def _drain(self, connection: Connection) -> CloseCode | None:
+        """Write until the outbox is empty; then say whether it is time to close."""
+        while (frame := connection.outbox.take()) is not None:
+            await self._send({"type": "websocket.send", "text": frame.text})
+            self._hub.stats.messages_sent += 1
+        return self._goodbye
+
+
+async def serve_plain(
+    hub: Hub, namespace: Namespace, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """One WebSocket in the `plain` dialect, from handshake to close."""
+    hub.check_running()
+    if await refuse_before_accept(hub, scope, receive, send):
+        return
+    visitor = Visitor(scope)
+    try:
+        identity = await visitor.identify(hub)
+        parameters = namespace.guard.convert(scope["path_params"])
+        await namespace.guard.check(identity, parameters, scope)
+        channel = namespace.template.fill(parameters)
+    except Exception as error:
+        await _turn_away(send, visitor, _code_for(error))
+        return
+    await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
+    visit = _Visit(hub, identity, receive, send)
+    await visit.run(channel, parameters, visitor)
+
+
+class _Visit:
+    """An accepted WebSocket."""
+
+    def __init__(self, hub: Hub, identity: Identity, receive: Receive, send: Send) -> None:
+        self._hub = hub
+        self._receive = receive
+        self._transport = AsgiTransport(hub, send)
+        self._connection = hub.connect(identity, PLAIN, self._transport)
+        self._peer_code: int | None = None
+
+    async def run(self, channel: str, parameters: dict[str, Any], visitor: Visitor) -> None:
+        writer = self._transport.start(self._connection)
+        reader = asyncio.create_task(
+            self._read(channel, parameters, visitor), name=f"read {self._connection.id}"
+        )
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # No await before this is done: a server may cancel us again at the next one.
+            self._hub.disconnect(self._connection, self._peer_code)
+            self._transport.stop()
+            reader.cancel()
+            # Not `gather`: it would turn a cancellation by anyio into one of its own.
+            await asyncio.wait({reader, writer})
+
+    async def _read(self, channel: str, parameters: dict[str, Any], visitor: Visitor) -> None:
+        try:
+            subscription = await self._enter(channel, parameters, visitor)
+        except Exception as error:
+            self._connection.close(_code_for(error))
+            subscription = None
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                self._peer_code = message.get("code")
+                return
+            if subscription is not None and not self._connection.closing:
+                await self._take(subscription, message.get("text"))
+
+    async def _enter(
+        self, channel: str, parameters: dict[str, Any], visitor: Visitor
+    ) -> Subscription:
+        connection = self._connection
+        types = type_filter(visitor.types)
+        subscription = await self._hub.join(connection, channel, types)
+        entry = await prepare(self._hub, subscription, visitor.since, parameters)
+        self._greet(subscription, entry)
+        if not subscription.channel.release(subscription, _last(entry)):
+            connection.close(codes.INSUFFICIENT_STATE)
+        return subscription
+
+    def _greet(self, subscription: Subscription, entry: Entry) -> None:
+        connection = self._connection
+        expires_in = self._hub.expires_in(connection.identity)
+        channel = subscription.channel
+        connection.reply(
+            Connected(connection.id, channel.name, entry.position, entry.recovered, expires_in)
+        )
+        if entry.snapshot is not None:
+            connection.reply(Snapshot(entry.snapshot, entry.position))
+        channel.replay(subscription, entry.missed)
+
+    async def _take(self, subscription: Subscription, text: str | None) -> None:
+        if text is None:
+            self._connection.close(codes.UNSUPPORTED_DATA)
+        elif len(text) > self._hub.options.max_message:
+            self._connection.close(codes.TOO_BIG)
+        else:
+            await handle(self._hub, subscription, text)
+
+
+def _last(entry: Entry) -> Position:
+    offset = entry.missed[-1].offset if entry.missed else entry.position.offset
+    return Position(entry.position.epoch, offset)
+
+
+def _code_for(error: Exception) -> CloseCode:
+    match error:
+        case InvalidToken():
+            return codes.INVALID_TOKEN
+        case Refused():
+            return codes.close_of_status(error.code.status)
+        case Invalid():
+            return codes.BAD_REQUEST_CLOSE
+        case Unavailable():
+            return codes.SERVER_ERROR
+    logger.error("a handshake failed", exc_info=error)
+    return codes.SERVER_ERROR
+
+
+async def _turn_away(send: Send, visitor: Visitor, code: CloseCode) -> None:
+    """Accept and close: a browser cannot read a refused handshake, a close code it can."""
+    await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
+    await send({"type": "websocket.close", "code": code.number, "reason": code.reason})

@@ -1,0 +1,156 @@
+"""The hub as a FastAPI user holds it: a router to include, a decorator, addresses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.security import OAuth2PasswordBearer
+from starlette.requests import HTTPConnection
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cardume.auth.identity import Identity, InvalidToken
+from cardume.auth.redaction import install
+from cardume.auth.tokens import from_environment
+from cardume.errors import ConfigurationError, HubNotRunning, Unavailable
+from cardume.hub.guards import Function, guard_for
+from cardume.hub.hub import Hub as BareHub
+from cardume.hub.hub import Verifier
+from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace, Snapshot
+from cardume.hub.outbox import SlowPolicy
+from cardume.transports.asgi import serve_plain
+from cardume.transports.door import identify_request
+
+F = TypeVar("F", bound=Function)
+
+_STATE = "cardume_hub"
+
+
+class Hub(BareHub):
+    """One hub of a process, with its FastAPI router.
+
+    ``app.include_router(hub.router)`` is all: the router's lifespan enters the hub, and
+    ``prefix=`` moves every address. Without `auth` the verifier comes from the environment
+    (``CARDUME_JWT_SECRET``, ``CARDUME_JWKS_URL`` or ``CARDUME_JWT_PUBLIC_KEY``) when the hub is
+    entered.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.router = APIRouter(lifespan=self._lifespan)
+
+    def channel(
+        self,
+        template: str,
+        *,
+        path: str | None = None,
+        history: int = 0,
+        history_ttl: float = 600.0,
+        on_slow: SlowPolicy | str = SlowPolicy.DISCONNECT,
+        presence: bool = False,
+        snapshot: Snapshot | None = None,
+    ) -> Callable[[F], F]:
+        """Declare channels like ``room:{room_id}``; the decorated body decides who may enter.
+
+        `path` gives them a WebSocket address in the `plain` dialect, with the same parameters.
+        `history` publications are kept for `history_ttl` seconds, so that a client that comes
+        back resumes without a gap. `snapshot` is called with the channel's parameters for a
+        client that cannot resume.
+
+        Raises:
+            ConfigurationError: template, path and function do not fit together.
+        """
+        options = ChannelOptions(
+            history=history,
+            history_ttl=history_ttl,
+            on_slow=SlowPolicy(on_slow),
+            presence=presence,
+            snapshot=snapshot,
+        )
+
+        def register(function: F) -> F:
+            shape = ChannelTemplate(template)
+            namespace = Namespace(shape, options, guard_for(function, shape), path)
+            self.declare(namespace)
+            if path is not None:
+                self._route(namespace, path)
+            return function
+
+        return register
+
+    def _default_verifier(self) -> Verifier:
+        return from_environment(os.environ, self.clock)
+
+    def _route(self, namespace: Namespace, path: str) -> None:
+        wanted = {f"{{{name}}}" for name in namespace.template.parameters}
+        missing = sorted(name for name in wanted if name not in path)
+        if missing:
+            raise ConfigurationError(f"path {path!r} has to hold {', '.join(missing)}")
+
+        template = namespace.template.text
+
+        async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+            await serve_plain(self, namespace, scope, receive, send)
+
+        self.router.routes.append(WebSocketRoute(path, _Endpoint(endpoint), name=template))
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Any) -> AsyncIterator[dict[str, Any]]:
+        # Servers log the query string of every WebSocket; a token must not be in a log.
+        uninstall = install()
+        try:
+            async with self:
+                yield {_STATE: self}
+        finally:
+            uninstall()
+
+
+class _Endpoint:
+    """An ASGI app and not a function, or Starlette would wrap it in a WebSocket of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.__name__ = "cardume"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def hub_of(connection: HTTPConnection) -> Hub:
+    """The hub whose router the application includes.
+
+    Raises:
+        HubNotRunning: it includes none, or its lifespan did not run.
+    """
+    hub = getattr(connection.state, _STATE, None)
+    if not isinstance(hub, Hub):
+        raise HubNotRunning
+    return hub
+
+
+CurrentHub = Annotated[Hub, Depends(hub_of)]
+
+_bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
+
+
+async def current_identity(
+    connection: HTTPConnection, hub: CurrentHub, _shown: Annotated[str | None, Depends(_bearer)]
+) -> Identity:
+    """Who asks: the bearer token's identity, or 401."""
+    try:
+        return await identify_request(connection, hub)
+    except InvalidToken as error:
+        raise HTTPException(
+            401,
+            "a bearer token is required" if error.reason == "missing" else str(error),
+            {"WWW-Authenticate": "Bearer"},
+        ) from error
+    except Unavailable as error:
+        raise HTTPException(503, "tokens cannot be checked now", {"Retry-After": "2"}) from error
+
+
+CurrentIdentity = Annotated[Identity, Depends(current_identity)]
