@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import msgspec
 from sqlalchemy import Executable, event, make_url
@@ -67,7 +67,7 @@ class Write:
 
 
 class Storage:
-    """The database behind the apps, by URL."""
+    """The database behind the apps, by URL; an async context manager that may be entered again."""
 
     def __init__(self, url: str, publish: Publish) -> None:
         try:
@@ -85,8 +85,20 @@ class Storage:
         self._turn = asyncio.Lock()
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
+        self._opened = 0
         self.healthy = True
         """Whether the last transaction was kept."""
+
+    async def __aenter__(self) -> Self:
+        self._opened += 1
+        if self._opened == 1:
+            await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._opened -= 1
+        if self._opened == 0:
+            await self.close()
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date.

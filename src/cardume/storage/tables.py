@@ -135,9 +135,10 @@ inflight = Table(
     Column("session", String(400), primary_key=True),
     Column("packet_id", Integer, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
     sqlite_with_rowid=False,
 )
-"""QoS 1 messages that carry no identity of their own: committed, PUBACK not yet known sent."""
+"""QoS 1 messages that carry no identity of their own: committed, PUBACK not known to be there."""
 
 devices = Table(
     "devices",
@@ -153,8 +154,9 @@ devices = Table(
     Column("last_seen_at", Double),
     Column("hold_until", Double),
     Column("hold_reason", String(32)),
-    Column("wake_at", Double),
     Column("session", String(64)),
+    Column("connected", Boolean, nullable=False),
+    Column("wake_in", Double),
     Column("state_version", Integer, nullable=False),
     Column("report", JSON),
     Column("created_at", Double, nullable=False),
@@ -218,8 +220,7 @@ alerts = Table(
     _aquarium(),
     Column("device_id", String(64)),
     Column("rule_id", Integer),
-    Column("sensor_id", Integer),
-    Column("dedupe_key", String(200), nullable=False),
+    Column("dedupe_key", String(250), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("severity", String(16), nullable=False),
     Column("state", String(16), nullable=False),

@@ -1,0 +1,228 @@
+"""Alerts of the aquarium app: what rules and liveness found, stored and announced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement
+
+from cardume.alerts import store
+from cardume.alerts.lifecycle import (
+    Action,
+    Alert,
+    AlertKind,
+    Change,
+    ClearReason,
+    Severity,
+    acknowledge,
+    clear,
+    clear_later,
+    dedupe_key,
+    escalate,
+    may_reopen,
+    raise_,
+    reopen,
+    repeat,
+    shelve,
+)
+from cardume.alerts.rules import Direction, Outcome, OutcomeKind
+from cardume.apps.aquarium.catalogue import AquariumRule
+from cardume.apps.aquarium.views import alert_view, stamp
+from cardume.devices.liveness import DeviceStatus, Reason, Transition
+from cardume.devices.registry import Device
+from cardume.storage.database import Write
+
+CLEAR_HOLD = 60.0
+"""Seconds a device has to stay online before its offline alert clears: no ping-pong."""
+
+_WHY = {
+    Reason.LWT: "its connection was lost",
+    Reason.GRACEFUL: "it said goodbye",
+    Reason.TIMEOUT: "it has been silent too long",
+}
+
+
+class Alarms:
+    """The alerts of one transaction."""
+
+    def __init__(self, tx: Write, now: float) -> None:
+        self._tx = tx
+        self._now = now
+        self.pending: dict[int, float] = {}
+        """Alerts that clear by themselves unless the trouble returns, and when."""
+
+    # -- devices ----------------------------------------------------------------------------
+
+    async def device(self, device: Device, transition: Transition) -> None:
+        """A device went offline, or came back."""
+        key = dedupe_key(AlertKind.DEVICE_OFFLINE, device.aquarium_id, device_id=device.device_id)
+        name = device.name or device.device_id
+        if transition.status is DeviceStatus.OFFLINE:
+            await self._raise_device(
+                device,
+                transition,
+                AlertKind.DEVICE_OFFLINE,
+                Severity.MAJOR,
+                key,
+                f"{name} is offline",
+                f"{name} is offline: {_WHY.get(transition.reason, transition.reason)}.",
+            )
+        elif transition.previous is DeviceStatus.OFFLINE:
+            if transition.status is DeviceStatus.ONLINE:
+                kind = AlertKind.DEVICE_ONLINE
+                born_closed = dedupe_key(kind, device.aquarium_id, device_id=device.device_id)
+                title = f"{name} is back online"
+                await self._raise_device(
+                    device, transition, kind, Severity.INFO, born_closed, title, f"{title}."
+                )
+            await self._over(key)
+
+    async def _raise_device(
+        self,
+        device: Device,
+        transition: Transition,
+        kind: AlertKind,
+        severity: Severity,
+        key: str,
+        title: str,
+        message: str,
+    ) -> None:
+        known = await store.latest(self._tx, key)
+        if known is not None and may_reopen(known, transition.at):
+            await self._save(reopen(known, at=transition.at, message=message))
+        elif known is not None and known.is_open:
+            await self._save(repeat(known, at=transition.at))
+        else:
+            await self._save(
+                raise_(
+                    kind=kind,
+                    severity=severity,
+                    dedupe_key=key,
+                    aquarium_id=device.aquarium_id,
+                    device_id=device.device_id,
+                    title=title,
+                    message=message,
+                    at=transition.at,
+                )
+            )
+
+    async def _over(self, key: str) -> None:
+        """The trouble seems over: clear its alert after `CLEAR_HOLD`, unless it returns."""
+        known = await store.latest(self._tx, key)
+        if known is not None and known.is_open:
+            await self._save(clear_later(known, clear_after=self._now + CLEAR_HOLD))
+
+    # -- rules ------------------------------------------------------------------------------
+
+    async def threshold(
+        self, found: AquariumRule, row: Mapping[str, Any], outcome: Outcome
+    ) -> None:
+        """A rule was broken by a reading, or is kept again."""
+        rule = found.rule
+        key = dedupe_key(
+            AlertKind.THRESHOLD, found.aquarium_id, rule_id=rule.id, sensor=str(row["sensor_id"])
+        )
+        known = await store.latest(self._tx, key)
+        if outcome.kind is OutcomeKind.CLEARED:
+            if known is not None and known.is_open:
+                await self._save(clear(known, at=self._now))
+            return
+        value, unit = row["value"], row["unit"] or ""
+        too = "low" if outcome.direction is Direction.LOW else "high"
+        title = found.name or f"{rule.metric} too {too}"
+        message = f"{rule.metric} is {value:g} {unit}, bound {outcome.threshold:g} {unit}".strip()
+        if known is not None and known.is_open:
+            await self._save(
+                escalate(
+                    known,
+                    outcome.severity,
+                    at=self._now,
+                    value=value,
+                    threshold=outcome.threshold,
+                    message=message,
+                    turned=outcome.turned,
+                )
+            )
+        elif known is not None and may_reopen(known, self._now):
+            await self._save(
+                reopen(
+                    known,
+                    at=self._now,
+                    value=value,
+                    severity=outcome.severity,
+                    threshold=outcome.threshold,
+                    message=message,
+                )
+            )
+        else:
+            await self._save(
+                raise_(
+                    kind=AlertKind.THRESHOLD,
+                    severity=outcome.severity,
+                    dedupe_key=key,
+                    aquarium_id=found.aquarium_id,
+                    device_id=row["device_id"],
+                    rule_id=rule.id,
+                    title=title,
+                    message=message,
+                    at=self._now,
+                    metric=rule.metric,
+                    value=value,
+                    threshold=outcome.threshold,
+                )
+            )
+
+    # -- people -----------------------------------------------------------------------------
+
+    async def acknowledge(self, alert: Alert, by: str, note: str | None) -> Alert:
+        """Somebody knows; the second time nothing is announced."""
+        return await self._save(acknowledge(alert, by=by, at=self._now, note=note))
+
+    async def shelve(self, alert: Alert, until: float, reason: str) -> Alert:
+        """No notifications before `until`."""
+        return await self._save(shelve(alert, until=until, reason=reason, at=self._now))
+
+    async def clear_all(self, reason: ClearReason, *conditions: ColumnElement[bool]) -> None:
+        """Clear open alerts whose cause was taken away."""
+        for alert in await store.open_where(self._tx, *conditions):
+            await self._save(clear(alert, at=self._now, reason=reason))
+
+    async def clear_due(self, alert_id: int) -> None:
+        """Clear an alert whose trouble has stayed away."""
+        alert = await store.get(self._tx, alert_id)
+        if not alert.is_open or alert.clear_after is None:
+            return
+        if alert.clear_after <= self._now:
+            await self._save(clear(alert, at=self._now))
+        else:
+            self.pending[alert_id] = alert.clear_after
+
+    async def _save(self, change: Change) -> Alert:
+        alert, action = change
+        alert = await store.save(self._tx, alert)
+        assert alert.id is not None
+        if alert.clear_after is not None:
+            self.pending[alert.id] = alert.clear_after
+        if action is not None:
+            self._announce(alert, action)
+        return alert
+
+    def _announce(self, alert: Alert, action: Action) -> None:
+        channel = f"aquarium:{alert.aquarium_id}"
+        if action is Action.ACK:
+            self._tx.emit(channel, "alert_ack", ack_event(alert))
+            return
+        event = {k: v for k, v in alert_view(alert).items() if v is not None}
+        self._tx.emit(channel, "alert", {**event, "action": action})
+
+
+def ack_event(alert: Alert) -> dict[str, Any]:
+    """The data of an `alert_ack` event."""
+    event = {
+        "id": alert.id,
+        "acked_by": alert.acked_by,
+        "acked_at": stamp(alert.acked_at),
+        "version": alert.version,
+    }
+    return event if alert.ack_note is None else {**event, "note": alert.ack_note}

@@ -1,0 +1,144 @@
+"""The aquarium app: what it declares on a hub, and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from cardume.apps.aquarium.catalogue import Catalogue
+from cardume.apps.aquarium.decisions import AckAction, Decisions, ShelveAction
+from cardume.apps.aquarium.ingest import Ingest
+from cardume.apps.aquarium.overview import Link, Overview, read_overview
+from cardume.apps.aquarium.views import AlertView, DeviceView, device_view, stamp
+from cardume.apps.aquarium.watch import Watch
+from cardume.auth.identity import Identity
+from cardume.devices.registry import Device, Registry
+from cardume.hub.outbox import SlowPolicy
+from cardume.storage.database import Storage
+from cardume.transports.fastapi import Hub
+
+STATE = "cardume_aquarium"
+"""Where the lifespan state of the application holds the app."""
+
+
+@dataclass(frozen=True, slots=True)
+class AquariumOptions:
+    """Durations in seconds."""
+
+    prefix: str = "aquabook"
+    offline_after: float = 300.0
+    offline_sweep_every: float = 120.0
+    lwt_hold: float = 15.0
+
+
+def _connected_by_hint(device: Device) -> bool:
+    return device.state.connected
+
+
+def _nobody_to_evict(_device_id: str) -> None:
+    """Where no listener is."""
+
+
+class Aquarium:
+    """Aquariums, devices, readings and alerts on one hub and one database.
+
+    `cardume.apps.aquarium.http.router` gives it addresses and starts it with your application.
+    Devices speak to `ingest`, which is handed to whatever brings MQTT messages in.
+    """
+
+    def __init__(self, hub: Hub, storage: Storage, options: AquariumOptions | None = None) -> None:
+        self.hub = hub
+        self.storage = storage
+        self.options = options or AquariumOptions()
+        self.devices = Registry(
+            storage,
+            hub.clock,
+            offline_after=self.options.offline_after,
+            lwt_hold=self.options.lwt_hold,
+        )
+        self.catalogue = Catalogue(storage, self.devices)
+        self.ingest = Ingest(storage, self.catalogue, hub.clock, self.options.prefix, self._heard)
+        self.watch = Watch(hub, storage, self.catalogue, self.ingest)
+        self.decisions = Decisions(storage, self.catalogue, self.ingest)
+        self.connected: Callable[[Device], bool] = _connected_by_hint
+        """Whether a device has a connection now; the listener knows better than hints."""
+        self.evict: Callable[[str], object] = _nobody_to_evict
+        """Ends the connections of a device that may not speak any more."""
+        self._declare()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Started: caches read, deadlines armed."""
+        async with self.storage, self.hub:
+            await self.catalogue.load()
+            await self.watch.start()
+            self.hub.tasks.every(
+                self.options.offline_sweep_every, self.watch.sweep, "offline sweep"
+            )
+            try:
+                yield
+            finally:
+                self.watch.stop()
+
+    def status(self, device: Device) -> str:
+        """A device's status; `unknown` while we hear nobody."""
+        return "unknown" if self.watch.link_up_since is None else device.state.status
+
+    def device_view(self, device: Device) -> DeviceView:
+        return device_view(device, self.status(device))
+
+    def link(self) -> Link:
+        since = self.watch.link_up_since
+        return {"link": "down" if since is None else "up", "since": stamp(since)}
+
+    async def overview(self, aquarium_id: int) -> Overview:
+        """What a fresh subscriber of the aquarium is told.
+
+        Raises:
+            Refused: 404.
+        """
+        devices = [
+            self.device_view(device)
+            for device in self.devices.all()
+            if device.aquarium_id == aquarium_id
+        ]
+        async with self.storage.read() as connection:
+            return await read_overview(connection, aquarium_id, devices, self.link())
+
+    def _heard(self, device_ids: Iterable[str]) -> None:
+        self.watch.heard(device_ids)
+
+    def _declare(self) -> None:
+        @self.hub.channel(
+            "aquarium:{aquarium_id}",
+            path="/ws/aquarium/{aquarium_id}",
+            history=1000,
+            history_ttl=600.0,
+            on_slow=SlowPolicy.CONFLATE,
+            snapshot=self.overview,
+        )
+        async def aquarium(aquarium_id: int, identity: Identity) -> None:
+            self.catalogue.check_member(identity, aquarium_id)
+
+        @self.hub.action("ack_alert")
+        async def ack_alert(identity: Identity, body: AckAction) -> AlertView:
+            return await self.decisions.acknowledge(identity, body.alert_id, body)
+
+        @self.hub.action("shelve_alert")
+        async def shelve_alert(identity: Identity, body: ShelveAction) -> AlertView:
+            return await self.decisions.shelve(identity, body.alert_id, body)
+
+
+def aquarium_of(connection: HTTPConnection) -> Aquarium:
+    """The aquarium app whose router the application includes."""
+    app = getattr(connection.state, STATE, None)
+    assert isinstance(app, Aquarium), "include the router of cardume.apps.aquarium.Aquarium"
+    return app
+
+
+CurrentAquarium = Annotated[Aquarium, Depends(aquarium_of)]

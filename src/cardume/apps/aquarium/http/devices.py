@@ -1,0 +1,240 @@
+"""Devices: registering them, and what is known of their life."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+import msgspec
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError
+
+from cardume.alerts.lifecycle import ClearReason
+from cardume.apps.aquarium.app import Aquarium, CurrentAquarium
+from cardume.apps.aquarium.views import DeviceView, stamp
+from cardume.auth.identity import Identity
+from cardume.auth.secrets import new_key
+from cardume.devices.registry import Device
+from cardume.devices.store import events_of, register, transitions_since
+from cardume.errors import Refused
+from cardume.storage.tables import alerts, devices
+from cardume.transports.fastapi import CurrentIdentity
+from cardume.transports.paging import Cursor, Limit, Page, page, position
+from cardume.transports.problems import ProblemRoute
+from cardume.wire import codes
+from cardume.wire.messages import rfc3339
+
+router = APIRouter(prefix="/devices", route_class=ProblemRoute, tags=["devices"])
+
+FLAPPING = 4
+FLAPPING_WITHIN = 900.0
+"""Transitions within so many seconds that make a device a flapping one."""
+
+DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
+DeviceName = Annotated[str | None, Field(max_length=200)]
+Interval = Annotated[float | None, Field(ge=1, le=86_400)]
+
+
+class NewDevice(BaseModel):
+    device_id: DeviceId
+    aquarium_id: int
+    name: DeviceName = None
+    expected_interval_seconds: Interval = None
+
+
+class DevicePatch(BaseModel):
+    name: DeviceName = None
+    expected_interval_seconds: Interval = None
+
+
+class RegisteredDevice(DeviceView):
+    """With its key, which is shown this once: only a hash of it is stored."""
+
+    key: str
+
+
+class DeviceStatusView(TypedDict):
+    """What is known of a device's life. `unknown`: we do not hear any device now."""
+
+    device_id: str
+    status: str
+    last_known_status: str
+    status_since: str
+    reason: str
+    last_seen_at: str | None
+    offline_deadline_at: str | None
+    threshold_seconds: float
+    connected: bool
+    hold_until: str | None
+    flapping: bool
+    state_version: int
+
+
+class DeviceEvent(TypedDict):
+    """A stored transition."""
+
+    id: int
+    device_id: str
+    at: str
+    status: str
+    previous: str
+    reason: str
+    state_version: int
+
+
+@router.get("")
+async def list_devices(
+    app: CurrentAquarium,
+    who: CurrentIdentity,
+    aquarium_id: Annotated[int | None, Query()] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[DeviceView]:
+    """The devices of the aquariums you may see."""
+    after = position(cursor, str) or ""
+    if aquarium_id is not None:
+        app.catalogue.check_member(who, aquarium_id)
+        visible = {aquarium_id}
+    else:
+        visible = set(app.catalogue.visible(who))
+    seen = [d for d in app.devices.all() if d.aquarium_id in visible and d.device_id > after]
+    seen.sort(key=lambda device: device.device_id)
+    views = [app.device_view(device) for device in seen[: limit + 1]]
+    return page(views, limit, lambda device: device["device_id"])
+
+
+@router.post("", status_code=201)
+async def register_device(
+    body: NewDevice, app: CurrentAquarium, who: CurrentIdentity
+) -> RegisteredDevice:
+    """Answers the device's key, this once. It logs in over MQTT with its id and this key."""
+    app.catalogue.check_member(who, body.aquarium_id)
+    key = new_key()
+    try:
+        async with app.storage.write() as tx:
+            device = await register(
+                tx,
+                device_id=body.device_id,
+                aquarium_id=body.aquarium_id,
+                key=key,
+                now=app.hub.clock.now(),
+                name=body.name,
+                expected_interval=body.expected_interval_seconds,
+            )
+            tx.on_commit(lambda: app.devices.put(device))
+    except IntegrityError:
+        raise Refused(codes.CONFLICT, f"device {body.device_id} is registered already") from None
+    return {**app.device_view(device), "key": key}
+
+
+@router.get("/{device_id}")
+async def get_device(device_id: str, app: CurrentAquarium, who: CurrentIdentity) -> DeviceView:
+    return app.device_view(await _device(app, who, device_id))
+
+
+@router.patch("/{device_id}")
+async def update_device(
+    device_id: str, body: DevicePatch, app: CurrentAquarium, who: CurrentIdentity
+) -> DeviceView:
+    """Members that are sent are changed, also to null. A new interval counts at once."""
+    await _device(app, who, device_id)
+    sent = body.model_dump(exclude_unset=True)
+    values = {_COLUMNS[name]: value for name, value in sent.items()}
+    if values:
+        async with app.storage.write() as tx:
+            await tx.execute(
+                update(devices).where(devices.c.device_id == device_id).values(**values)
+            )
+            tx.on_commit(lambda: _changed(app, device_id, values))
+    return app.device_view(await _device(app, who, device_id))
+
+
+@router.delete("/{device_id}", status_code=204)
+async def delete_device(device_id: str, app: CurrentAquarium, who: CurrentIdentity) -> None:
+    """Its readings stay with the aquarium; its key opens nothing any more."""
+    device = await _device(app, who, device_id)
+    app.catalogue.check_owner(who, device.aquarium_id)
+    async with app.storage.write() as tx:
+        changes = app.ingest.changes(tx)
+        await changes.alarms.clear_all(ClearReason.DEVICE_DELETED, alerts.c.device_id == device_id)
+        await tx.execute(delete(devices).where(devices.c.device_id == device_id))
+        tx.on_commit(lambda: _removed(app, device_id))
+
+
+@router.get("/{device_id}/status")
+async def get_status(
+    device_id: str, app: CurrentAquarium, who: CurrentIdentity
+) -> DeviceStatusView:
+    """Alive, silent, asleep; since when, why, and when its silence will mean something."""
+    device = await _device(app, who, device_id)
+    state = device.state
+    since = app.hub.clock.now() - FLAPPING_WITHIN
+    async with app.storage.read() as connection:
+        transitions = await transitions_since(connection, device_id, since)
+    return {
+        "device_id": device_id,
+        "status": app.status(device),
+        "last_known_status": state.status,
+        "status_since": rfc3339(state.status_since),
+        "reason": state.reason,
+        "last_seen_at": stamp(state.last_seen_at),
+        "offline_deadline_at": stamp(app.watch.deadline(device_id)),
+        "threshold_seconds": app.devices.policy(device).threshold,
+        "connected": app.connected(device),
+        "hold_until": stamp(state.hold_until),
+        "flapping": transitions >= FLAPPING,
+        "state_version": state.state_version,
+    }
+
+
+@router.get("/{device_id}/events")
+async def list_events(
+    device_id: str,
+    app: CurrentAquarium,
+    who: CurrentIdentity,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[DeviceEvent]:
+    """Stored transitions, the newest first."""
+    await _device(app, who, device_id)
+    before = position(cursor, int)
+    async with app.storage.read() as connection:
+        rows = await events_of(connection, device_id, before, limit + 1)
+    events: list[DeviceEvent] = [
+        {
+            "id": row["id"],
+            "device_id": row["device_id"],
+            "at": rfc3339(row["at"]),
+            "status": row["status"],
+            "previous": row["previous"],
+            "reason": row["reason"],
+            "state_version": row["state_version"],
+        }
+        for row in rows
+    ]
+    return page(events, limit, lambda event: event["id"])
+
+
+_COLUMNS = {"name": "name", "expected_interval_seconds": "expected_interval"}
+
+
+async def _device(app: Aquarium, who: Identity, device_id: str) -> Device:
+    """A device of somebody else's aquarium looks like none."""
+    device = await app.devices.find(device_id)
+    if device is None or device.aquarium_id not in app.catalogue.visible(who):
+        raise Refused(codes.NOT_FOUND, "no such device")
+    return device
+
+
+def _changed(app: Aquarium, device_id: str, values: dict[str, object]) -> None:
+    device = app.devices.get(device_id)
+    if device is not None:
+        app.devices.put(msgspec.structs.replace(device, **values))
+        app.watch.heard([device_id])
+
+
+def _removed(app: Aquarium, device_id: str) -> None:
+    app.devices.remove(device_id)
+    app.watch.heard([device_id])
+    app.evict(device_id)

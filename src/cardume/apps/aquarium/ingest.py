@@ -1,0 +1,276 @@
+"""From the bytes of devices to one commit: decode, compose, store; then it is acknowledged.
+
+Bad bytes are counted and dropped here, so nothing a device sends can fail a batch. What fails is
+the database, and then `Unavailable` leaves the batch with the listener, unacknowledged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, delete, select
+
+from cardume.apps.aquarium.catalogue import Catalogue
+from cardume.apps.aquarium.changes import Changes, ReadingIds
+from cardume.clock import Clock
+from cardume.devices.liveness import Announcement, Event, LiveData
+from cardume.devices.payloads import (
+    DecodedReadings,
+    DeviceTopic,
+    TopicKind,
+    decode_availability,
+    decode_readings,
+    decode_state,
+    identity_of,
+    parse_topic,
+    reading_time,
+)
+from cardume.devices.registry import Device
+from cardume.errors import Invalid
+from cardume.hub.rejects import Rejects
+from cardume.mqtt.ports import Inbound
+from cardume.storage.database import Storage, Write
+from cardume.storage.statements import insert_or_replace
+from cardume.storage.tables import inflight
+
+logger = logging.getLogger("cardume.aquarium")
+
+_SETTLED = delete(inflight).where(
+    inflight.c.session == bindparam("of"), inflight.c.packet_id == bindparam("packet")
+)
+
+SETTLED_AFTER = 60.0
+"""Seconds a message is remembered after its PUBACK: written is not received, and a device whose
+connection broke in between sends it again. A packet id comes round later than that."""
+
+ABANDONED_AFTER = 7 * 86_400.0
+"""Seconds after which a message that was never acknowledged is not expected any more."""
+
+Heard = Callable[[Iterable[str]], None]
+"""Told which devices may have a new deadline."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a `state` message holds, ready to be kept."""
+
+    fields: dict[str, Any]
+    interval: float | None
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """A message of a known device, understood."""
+
+    message: Inbound
+    device_id: str
+    event: Event | None
+    content: DecodedReadings | Report | None = None
+
+
+class Ingest:
+    """`cardume.mqtt.ports.Handler` of the aquarium app."""
+
+    def __init__(
+        self, storage: Storage, catalogue: Catalogue, clock: Clock, prefix: str, heard: Heard
+    ) -> None:
+        self.rejects = Rejects(logger, clock)
+        self.readings = 0
+        """Readings stored since the start, by hand or by device."""
+        self._storage = storage
+        self._catalogue = catalogue
+        self._clock = clock
+        self._prefix = prefix
+        self._heard = heard
+        self._ids = ReadingIds()
+        self._settled: dict[tuple[str, int], float] = {}
+
+    async def __call__(self, batch: Sequence[Inbound]) -> None:
+        """Keep a batch: one transaction, then its events.
+
+        Raises:
+            Unavailable: nothing of it was kept.
+        """
+        decoded = [item for message in batch if (item := await self._decode(message)) is not None]
+        if not decoded:
+            return
+        async with self._storage.write() as tx:
+            await self._forget_settled(tx)
+            decoded = await self._without_redelivered(tx, decoded)
+            changes = self.changes(tx)
+            for item in decoded:
+                await self._apply(changes, item)
+            await changes.store()
+            await self._remember(tx, decoded)
+        self._heard({item.device_id for item in decoded})
+
+    def changes(self, tx: Write) -> Changes:
+        """An empty set of changes in `tx`."""
+        return Changes(tx, self._catalogue, self._ids, self._clock.now())
+
+    # -- understanding ----------------------------------------------------------------------
+
+    async def _decode(self, message: Inbound) -> Decoded | None:
+        topic = parse_topic(self._prefix, message.topic)
+        if topic is None:
+            self.rejects.note("wrong_topic", message.principal)
+            return None
+        device = await self._catalogue.devices.find(topic.device_id)
+        if device is None:
+            self.rejects.note("unknown_device", topic.device_id)
+            return None
+        try:
+            return self._understand(message, topic, device)
+        except Invalid as reason:
+            self.rejects.note(f"bad_{topic.kind.name.lower()}", f"{device.device_id}: {reason}")
+            # It spoke nonsense, but it spoke: a live message is a sign of life.
+            alive = not (message.replay or message.will)
+            return Decoded(message, device.device_id, LiveData()) if alive else None
+
+    def _understand(self, message: Inbound, topic: DeviceTopic, device: Device) -> Decoded | None:
+        live = None if message.replay or message.will else LiveData()
+        payload, id = message.payload, device.device_id
+        match topic.kind:
+            case TopicKind.AVAILABILITY:
+                return Decoded(message, id, _announcement(message))
+            case TopicKind.STATE:
+                report = decode_state(payload)
+                known = {n: getattr(report, n) for n in ("uptime", "rssi", "firmware")}
+                fields = {n: value for n, value in known.items() if value is not None}
+                return Decoded(
+                    message, id, live, Report({**report.extra, **fields}, report.interval)
+                )
+            case TopicKind.READING | TopicKind.SENSOR:
+                readings = decode_readings(payload, metric=topic.metric)
+                for reason in readings.rejected:
+                    self.rejects.note("bad_reading", f"{id}: {reason}")
+                return Decoded(message, id, live, readings)
+            case _:
+                return Decoded(message, id, live)
+
+    # -- keeping ----------------------------------------------------------------------------
+
+    async def _apply(self, changes: Changes, item: Decoded) -> None:
+        if item.event is not None:
+            note = changes.hear(item.device_id, item.event, item.message.received_at)
+            if note is not None:
+                self.rejects.counts[note] += 1
+        match item.content:
+            case Report(fields=fields, interval=interval):
+                changes.report(item.device_id, fields, interval)
+            case DecodedReadings():
+                await self._add_readings(changes, item, item.content)
+
+    async def _add_readings(
+        self, changes: Changes, item: Decoded, content: DecodedReadings
+    ) -> None:
+        device = changes.device(item.device_id)
+        if device is None:
+            return
+        received_at = item.message.received_at
+        for raw in content.readings:
+            measured_at, skewed = reading_time(raw, received_at)
+            if skewed:
+                self.rejects.note("clock_skew", device.device_id)
+            row = await changes.reading(
+                aquarium_id=device.aquarium_id,
+                device_id=device.device_id,
+                sensor=raw.sensor or "",
+                metric=raw.metric,
+                value=raw.value,
+                unit=raw.unit,
+                measured_at=measured_at,
+                received_at=received_at,
+                identity=identity_of(raw, received_at),
+                ts_raw=raw.ts_raw,
+            )
+            if row is None:
+                self.rejects.note("too_many_sensors", device.device_id)
+            else:
+                self.readings += 1
+
+    # -- redelivery -------------------------------------------------------------------------
+
+    async def _without_redelivered(self, tx: Write, decoded: list[Decoded]) -> list[Decoded]:
+        """Leave out what an earlier commit holds under the same session, packet id and bytes."""
+        fresh = []
+        for item in decoded:
+            message = item.message
+            if message.dup and _is_nameless(item) and await self._is_held(tx, message):
+                self.rejects.counts["redelivered"] += 1
+                fresh.append(Decoded(message, item.device_id, item.event))
+            else:
+                fresh.append(item)
+        return fresh
+
+    async def _is_held(self, tx: Write, message: Inbound) -> bool:
+        query = select(inflight.c.digest).where(
+            inflight.c.session == message.session, inflight.c.packet_id == message.packet_id
+        )
+        digest = (await tx.execute(query)).scalar()
+        return digest == _digest(message)
+
+    async def _remember(self, tx: Write, decoded: list[Decoded]) -> None:
+        """Name the messages whose readings have no name of their own."""
+        now = self._clock.now()
+        rows = {
+            (m.session, m.packet_id): {
+                "session": m.session,
+                "packet_id": m.packet_id,
+                "digest": _digest(m),
+                "at": now,
+            }
+            for m in (item.message for item in decoded if _is_nameless(item))
+            if m.packet_id is not None
+        }
+        if not rows:
+            return
+        await tx.execute(insert_or_replace(inflight), list(rows.values()))
+        # Once we return they are acknowledged; a reused packet id starts its time anew.
+        settled = dict.fromkeys(rows, self._clock.monotonic())
+        tx.on_commit(lambda: self._settle(settled))
+
+    def _settle(self, settled: dict[tuple[str, int], float]) -> None:
+        for key in settled:
+            self._settled.pop(key, None)
+        self._settled.update(settled)
+
+    async def _forget_settled(self, tx: Write) -> None:
+        until = self._clock.monotonic() - SETTLED_AFTER
+        settled = list(takewhile(lambda key: self._settled[key] <= until, self._settled))
+        if settled:
+            await tx.execute(_SETTLED, [{"of": session, "packet": id} for session, id in settled])
+            tx.on_commit(lambda: [self._settled.pop(key, None) for key in settled])
+
+    async def forget_abandoned(self) -> None:
+        """Delete what was committed long ago and never came again."""
+        until = self._clock.now() - ABANDONED_AFTER
+        async with self._storage.write() as tx:
+            await tx.execute(delete(inflight).where(inflight.c.at < until))
+
+
+def _announcement(message: Inbound) -> Announcement:
+    said = decode_availability(message.payload)
+    return Announcement(
+        signal=said.state,
+        live=not message.replay,
+        will=message.will,
+        session=said.session,
+        wake_in=said.wake_in,
+    )
+
+
+def _is_nameless(item: Decoded) -> bool:
+    """Whether a reading in it would be stored again if the message came again."""
+    if item.message.qos == 0 or not isinstance(item.content, DecodedReadings):
+        return False
+    return any(raw.id is None and raw.ts_raw is None for raw in item.content.readings)
+
+
+def _digest(message: Inbound) -> bytes:
+    digest = hashlib.blake2b(message.topic.encode(), digest_size=16)
+    digest.update(b"\0" + message.payload)
+    return digest.digest()

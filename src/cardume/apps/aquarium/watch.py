@@ -1,0 +1,125 @@
+"""Noticing silence: a heap that wakes at the next deadline, a sweep as the safety net.
+
+The heap notices within a second; the sweep finds what a bug or a lost timer would leave. Both ask
+the same table, inside a transaction, so what is true there decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from cardume.alerts.store import pending_clears
+from cardume.apps.aquarium.catalogue import Catalogue
+from cardume.apps.aquarium.ingest import Ingest
+from cardume.devices.liveness import Tick
+from cardume.errors import Refused
+from cardume.hub.hub import Hub
+from cardume.storage.database import Storage
+
+CLOCK_STEP = 5.0
+"""Seconds by which wall and monotonic time may drift apart before we say the clock was set."""
+
+BATCH = 500
+"""Devices declared offline in one transaction."""
+
+logger = logging.getLogger("cardume.aquarium")
+
+
+class Watch:
+    """Deadlines of devices and of alerts that clear by themselves."""
+
+    def __init__(self, hub: Hub, storage: Storage, catalogue: Catalogue, ingest: Ingest) -> None:
+        self.link_up_since: float | None = None
+        """Wall time since which we hear devices; None: we are blind, and nobody is offline."""
+        self._clock = hub.clock
+        self._storage = storage
+        self._catalogue = catalogue
+        self._ingest = ingest
+        self._deadlines = hub.leases(self._devices_due, "device silence")
+        self._clears = hub.leases(self._clears_due, "alert clearing")
+        self._offset = self._clock.now() - self._clock.monotonic()
+
+    async def start(self) -> None:
+        """Begin to hear. Deadlines are counted from now at the earliest (row 23)."""
+        self.link_up_since = self._clock.now()
+        self.heard(device.device_id for device in self._catalogue.devices.all())
+        async with self._storage.read() as connection:
+            self.clear_at(dict(await pending_clears(connection)))
+
+    def stop(self) -> None:
+        """We are blind from now on."""
+        self.link_up_since = None
+        self._deadlines.stop()
+        self._clears.stop()
+
+    def heard(self, device_ids: Iterable[str]) -> None:
+        """Set the deadlines of devices that have just changed."""
+        for device_id in device_ids:
+            due = self.deadline(device_id)
+            if due is None:
+                self._deadlines.drop(device_id)
+            else:
+                self._deadlines.touch_in(device_id, due - self._clock.now())
+
+    def deadline(self, device_id: str) -> float | None:
+        """When the silence of a device will mean something, in wall seconds."""
+        device = self._catalogue.devices.get(device_id)
+        if device is None or self.link_up_since is None:
+            return None
+        return self._catalogue.devices.deadline(device, self.link_up_since)
+
+    def clear_at(self, pending: dict[int, float]) -> None:
+        """Clear these alerts at their times, unless their trouble returns."""
+        for alert_id, due in pending.items():
+            self._clears.touch_in(alert_id, due - self._clock.now())
+
+    async def sweep(self) -> None:
+        """Look at every device whose deadline has passed, whatever the heap says."""
+        self._follow_clock()
+        now = self._clock.now()
+        late = [
+            device.device_id
+            for device in self._catalogue.devices.all()
+            if (due := self.deadline(device.device_id)) is not None and due <= now
+        ]
+        if late:
+            logger.debug("the sweep found %d devices past their deadline", len(late))
+            await self._devices_due(late)
+        await self._ingest.forget_abandoned()
+
+    async def _devices_due(self, device_ids: list[str]) -> None:
+        self._follow_clock()
+        for start in range(0, len(device_ids), BATCH):
+            await self._tick(device_ids[start : start + BATCH])
+
+    async def _tick(self, device_ids: list[str]) -> None:
+        async with self._storage.write() as tx:
+            changes = self._ingest.changes(tx)
+            for device_id in device_ids:
+                # Inside the transaction: a message that came meanwhile has moved the deadline.
+                changes.hear(device_id, Tick(self.link_up_since), self._clock.now())
+            await changes.store()
+        self.clear_at(changes.alarms.pending)
+        self.heard(device_ids)
+
+    async def _clears_due(self, alert_ids: list[int]) -> None:
+        async with self._storage.write() as tx:
+            changes = self._ingest.changes(tx)
+            for alert_id in alert_ids:
+                try:
+                    await changes.alarms.clear_due(alert_id)
+                except Refused:
+                    continue  # its aquarium was deleted
+        self.clear_at(changes.alarms.pending)
+
+    def _follow_clock(self) -> None:
+        """An NTP step must neither expire nor revive anybody."""
+        offset = self._clock.now() - self._clock.monotonic()
+        step, self._offset = offset - self._offset, offset
+        if abs(step) > CLOCK_STEP:
+            logger.warning("the wall clock was set by %+.0f s; deadlines move along", step)
+            self._catalogue.devices.shift(step)
+            if self.link_up_since is not None:
+                self.link_up_since += step
+            self.heard(device.device_id for device in self._catalogue.devices.all())

@@ -1,0 +1,135 @@
+"""Every registered device, as ingest and status calls need it: in memory, the database behind.
+
+Owned by one process. What changes is stored first and takes effect here on the commit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select
+
+from cardume.auth.secrets import key_matches
+from cardume.clock import Clock
+from cardume.devices.liveness import DeviceState, Policy, deadline_of
+from cardume.storage.database import Storage
+from cardume.storage.tables import devices
+
+STATE_COLUMNS = DeviceState.__struct_fields__
+
+UNKNOWN_FOR = 10.0
+"""Seconds until an unknown device is looked up again: it may be registered while we run."""
+
+MAX_UNKNOWN = 10_000
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered device."""
+
+    device_id: str
+    aquarium_id: int
+    name: str | None
+    key_hash: str
+    expected_interval: float | None
+    report: dict[str, Any] | None
+    created_at: float
+    state: DeviceState
+    stored_seen: float | None = None
+    """`last_seen_at` as the database has it; the one in `state` may be newer."""
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Device:
+        columns = dict(row._mapping)
+        state = msgspec.convert(
+            {name: columns.pop(name) for name in STATE_COLUMNS}, DeviceState, strict=False
+        )
+        return cls(**columns, state=state, stored_seen=state.last_seen_at)
+
+
+class Registry:
+    """Devices by id; `find` also asks the database, for those that a command has added."""
+
+    def __init__(
+        self, storage: Storage, clock: Clock, *, offline_after: float, lwt_hold: float
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._offline_after = offline_after
+        self._lwt_hold = lwt_hold
+        self._devices: dict[str, Device] = {}
+        self._unknown: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    async def load(self) -> None:
+        """Read all devices. A status is never rewritten at a start (row 23)."""
+        async with self._storage.read() as connection:
+            rows = await connection.execute(select(devices))
+            self._devices = {row.device_id: Device.from_row(row) for row in rows}
+
+    def get(self, device_id: str) -> Device | None:
+        return self._devices.get(device_id)
+
+    def all(self) -> list[Device]:
+        return list(self._devices.values())
+
+    async def find(self, device_id: str) -> Device | None:
+        """The device, from the database if it is not known here yet."""
+        known = self._devices.get(device_id)
+        now = self._clock.monotonic()
+        if known is not None or self._unknown.get(device_id, 0.0) > now:
+            return known
+        async with self._storage.read() as connection:
+            query = select(devices).where(devices.c.device_id == device_id)
+            row = (await connection.execute(query)).first()
+        if row is None:
+            if len(self._unknown) >= MAX_UNKNOWN:
+                self._unknown.clear()
+            self._unknown[device_id] = now + UNKNOWN_FOR
+            return None
+        self.put(Device.from_row(row))
+        return self._devices[device_id]
+
+    async def authenticate(self, device_id: str, key: str) -> Device | None:
+        """The device, if `key` is its own."""
+        device = await self.find(device_id)
+        if device is None or not key_matches(key, device.key_hash):
+            return None
+        return device
+
+    def put(self, device: Device) -> None:
+        self._devices[device.device_id] = device
+        self._unknown.pop(device.device_id, None)
+
+    def remove(self, device_id: str) -> None:
+        self._devices.pop(device_id, None)
+
+    def policy(self, device: Device) -> Policy:
+        """How patient to be with `device`."""
+        return Policy(
+            offline_after=self._offline_after,
+            lwt_hold=self._lwt_hold,
+            expected_interval=device.expected_interval,
+        )
+
+    def deadline(self, device: Device, link_up_since: float) -> float | None:
+        """When silence will say something about `device`, in wall seconds."""
+        return deadline_of(device.state, self.policy(device), link_up_since=link_up_since)
+
+    def shift(self, seconds: float) -> None:
+        """Our wall clock was put right by `seconds`: what we dated by it moves along.
+
+        Without it a machine that starts in 1970 and then hears of the time would take every
+        device for fifty years silent.
+        """
+        for device in self.all():
+            state = device.state
+            moved = {
+                name: value + seconds
+                for name in ("last_seen_at", "hold_until")
+                if (value := getattr(state, name)) is not None
+            }
+            state = msgspec.structs.replace(state, **moved)
+            self.put(msgspec.structs.replace(device, state=state))
