@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypedDict, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
+from typing_extensions import TypedDict
 
 from cardume.errors import Invalid
 from cardume.wire import json

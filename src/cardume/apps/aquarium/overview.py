@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from typing_extensions import TypedDict
 
 from cardume.alerts import store
 from cardume.apps.aquarium.views import AlertView, DeviceView, alert_view, stamp

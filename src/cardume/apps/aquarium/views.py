@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from typing_extensions import TypedDict
 
 from cardume.alerts.lifecycle import Alert
 from cardume.devices.liveness import DeviceState, Transition

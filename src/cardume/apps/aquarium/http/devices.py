@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
+from typing_extensions import TypedDict
 
 from cardume.alerts.lifecycle import ClearReason
 from cardume.apps.aquarium.app import Aquarium, CurrentAquarium

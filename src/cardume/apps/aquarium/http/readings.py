@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from msgspec import to_builtins
 from pydantic import AwareDatetime, BaseModel, Field, FiniteFloat
 from sqlalchemy import Integer, case, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from typing_extensions import TypedDict
 
 from cardume.apps.aquarium.app import CurrentAquarium
 from cardume.apps.aquarium.views import reading_event, reading_id

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, FiniteFloat
 from sqlalchemy import delete, insert, update
+from typing_extensions import TypedDict
 
 from cardume.alerts.lifecycle import ClearReason
 from cardume.alerts.rules import MAX_WAIT

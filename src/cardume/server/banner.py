@@ -1,0 +1,55 @@
+"""What a person sees when the server is up."""
+
+from __future__ import annotations
+
+from cardume.server.compose import Composition, signer
+from cardume.server.demo import USER, YOURS, Demo
+from cardume.settings import secret
+
+DAY = 86_400.0
+
+
+def text(composition: Composition, port: int) -> str:
+    """One line for `serve`; for the demo all there is to open, to paste and to try."""
+    host = composition.settings.host
+    shown = f"[{host}]" if ":" in host else host
+    where = f"http://{shown}:{port}"
+    if composition.demo is not None:
+        return _demo(composition, composition.demo, where)
+    listener = composition.listener
+    mqtt = "" if listener is None else f", MQTT on {shown}:{listener.port}"
+    return f"Cardume is up: {where}/{mqtt}. Stop with Ctrl-C."
+
+
+def _demo(composition: Composition, demo: Demo, where: str) -> str:
+    settings = composition.settings
+    minter = signer(settings, composition.clock)
+    assert minter is not None
+    token = minter.mint(USER, ttl=DAY, role="service")
+    address = f"{where.replace('http', 'ws', 1)}/ws/aquarium/{demo.aquarium_id}"
+    parts = [
+        ("", "Cardume demo is up. Stop with Ctrl-C."),
+        ("page", f"{where}/"),
+        ("API", f"{where}/docs"),
+        ("WebSocket", f"{address}?token={token}"),
+        ("token", f"{token}\n{'':12}(user {USER}, one day; from this machine none is needed)"),
+    ]
+    if composition.listener is not None:
+        mqtt_port = composition.listener.port
+        topic = f"{settings.mqtt_prefix}/{YOURS}/reading"
+        parts += [
+            ("MQTT", f"{settings.mqtt_host or settings.host}:{mqtt_port}"),
+            (
+                "be a device",
+                f"mosquitto_pub -p {mqtt_port} -u {YOURS} -P {demo.key} -q 1 -t {topic} "
+                """-m '{"metric":"temperature","value":25.3}'""",
+            ),
+        ]
+    parts.append(
+        (
+            "publish",
+            f"CARDUME_API_KEY={secret(settings.api_key)} cardume publish --url {where} "
+            """news '{"hello":"world"}'""",
+        )
+    )
+    return "\n".join(f"{name:>11} {what}" if name else f"\n{what}\n" for name, what in parts) + "\n"

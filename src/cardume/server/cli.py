@@ -1,0 +1,289 @@
+"""The command line. Errors are one line that says what to do; exit 2 for usage, 1 for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+import cardume
+from cardume.errors import CardumeError, ConfigurationError
+from cardume.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="cardume",
+    help="The real-time layer for FastAPI: one hub for devices, services and browsers.",
+    epilog="Settings come from CARDUME_* variables, .env or cardume.toml. Start with: cardume demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+users = typer.Typer(help="Users who log in with a password.", no_args_is_help=True)
+device = typer.Typer(help="Devices that connect over MQTT.", no_args_is_help=True)
+app.add_typer(users, name="user")
+app.add_typer(device, name="device")
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="HTTP and WebSocket port.  [default: 8000]")]
+MqttPort = Annotated[int | None, typer.Option(help="MQTT listener's port.  [default: 1883]")]
+Database = Annotated[
+    str | None,
+    typer.Option(help="Database URL.  [default: sqlite+aiosqlite:///cardume.db]"),
+]
+Apps = Annotated[str | None, typer.Option(help="Apps to run, separated by commas.")]
+Level = Annotated[LogLevel | None, typer.Option("--log-level", help="How much to log.")]
+
+
+def _one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except CardumeError as error:
+            typer.echo(f"cardume: {error}", err=True)
+        except ValidationError as error:
+            for fault in error.errors(include_input=False, include_url=False):
+                name = "_".join(str(part) for part in fault["loc"]).upper()
+                typer.echo(f"cardume: CARDUME_{name}: {fault['msg']}", err=True)
+        except KeyboardInterrupt:
+            typer.echo("cardume: stopped", err=True)
+        raise typer.Exit(1)
+
+    return run
+
+
+def _settings(**given: Any) -> Settings:
+    """Settings with a command's own options on top."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cardume {cardume.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say and leave.")
+    ] = False,
+) -> None:
+    """Options that every command has."""
+
+
+@app.command()
+@_one_line_errors
+def serve(
+    host: Host = None,
+    port: Port = None,
+    mqtt_port: MqttPort = None,
+    database: Database = None,
+    apps: Apps = None,
+    log_level: Level = None,
+) -> None:
+    """Run the hub with its apps. Needs CARDUME_JWT_SECRET, or another way to check tokens."""
+    settings = _settings(
+        host=host,
+        port=port,
+        mqtt_port=mqtt_port,
+        database_url=database,
+        apps=apps,
+        log_level=log_level,
+    )
+    _serve(settings)
+
+
+@app.command()
+@_one_line_errors
+def demo(
+    host: Host = None,
+    port: Port = None,
+    mqtt_port: MqttPort = None,
+    database: Database = None,
+    apps: Apps = None,
+    log_level: Level = None,
+) -> None:
+    """Run everything with a sample aquarium, simulated MQTT devices, and a token for a day."""
+    from cardume.auth.secrets import new_key
+
+    settings = _settings(
+        host=host,
+        port=port,
+        mqtt_port=mqtt_port,
+        database_url=database or "sqlite+aiosqlite:///cardume-demo.db",
+        apps=apps,
+        log_level=log_level or LogLevel.WARNING,
+        jwt_secret=SecretStr(new_key()),
+        api_key=SecretStr(new_key()),
+        offline_after=20.0,
+        offline_sweep_every=10.0,
+        lwt_hold=5.0,
+    )
+    _serve(settings, with_demo=True)
+
+
+def _serve(settings: Settings, *, with_demo: bool = False) -> None:
+    from cardume.server import banner, logging
+    from cardume.server.compose import Composition
+    from cardume.server.demo import Demo
+    from cardume.server.serve import bind, run
+
+    logging.configure(settings.log_level)
+    composition = Composition(settings, Demo() if with_demo else None)
+    listening = bind(settings.host, settings.port)
+    port = listening.getsockname()[1]
+    run(
+        composition,
+        listening,
+        settings.log_level,
+        started=lambda: typer.echo(banner.text(composition, port)),
+    )
+
+
+@app.command()
+@_one_line_errors
+def token(
+    user: Annotated[str, typer.Option(help="Who the token speaks for: its `sub`.")],
+    aquarium: Annotated[
+        list[int] | None, typer.Option(help="An aquarium it may see; may be repeated.")
+    ] = None,
+    channel: Annotated[
+        list[str] | None, typer.Option(help="A pattern of channels it may join; may be repeated.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="`admin` or `service`.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long it lives: 90s, 15m, 1h, 7d.")] = "1h",
+) -> None:
+    """Print a token signed with CARDUME_JWT_SECRET."""
+    from cardume.clock import SystemClock
+    from cardume.server.compose import signer
+
+    minter = signer(_settings(), SystemClock())
+    if minter is None:
+        raise ConfigurationError(
+            "set CARDUME_JWT_SECRET to the secret of the server, in the environment or in .env"
+        )
+    try:
+        text = minter.mint(user, ttl=_seconds(ttl), role=role, aquariums=aquarium, channels=channel)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    typer.echo(text)
+
+
+@users.command("add")
+@_one_line_errors
+def add_user(
+    name: str,
+    admin: Annotated[bool, typer.Option("--admin", help="May see and change everything.")] = False,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    database: Database = None,
+) -> None:
+    """Add a user, or give an existing one a new password. Asks for the password."""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if len(password) < 8:
+        raise ConfigurationError("a password has at least 8 characters")
+    from cardume.server import offline
+
+    asyncio.run(offline.add_user(_settings(database_url=database), name, password, admin=admin))
+    typer.echo(f"user {name} may log in" + (" as an admin" if admin else ""))
+
+
+@device.command("add")
+@_one_line_errors
+def add_device(
+    device_id: str,
+    aquarium: Annotated[int, typer.Option(help="The aquarium it watches.")],
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    interval: Annotated[
+        float | None, typer.Option(help="Seconds between its messages, if known.")
+    ] = None,
+    database: Database = None,
+) -> None:
+    """Register a device and print its key, this once. A running server learns of it by itself."""
+    from cardume.server import offline
+
+    settings = _settings(database_url=database)
+    key = asyncio.run(offline.add_device(settings, device_id, aquarium, name, interval))
+    typer.echo(key)
+    typer.echo(
+        f"device {device_id} logs in over MQTT with its id and this key; it is not shown again",
+        err=True,
+    )
+
+
+@app.command()
+@_one_line_errors
+def publish(
+    channel: str,
+    data: Annotated[str, typer.Argument(metavar="JSON", help="Any JSON, or - for stdin.")],
+    type: Annotated[str | None, typer.Option(help="The event's name.")] = None,
+    key: Annotated[str | None, typer.Option(help="What it is the latest state of.")] = None,
+    url: Annotated[
+        str, typer.Option(envvar="CARDUME_URL", help="Where the server is.")
+    ] = "http://127.0.0.1:8000",
+) -> None:
+    """Publish on a channel of a running server. Needs CARDUME_API_KEY; prints the position."""
+    from cardume.server.publish import publish as send
+
+    text = sys.stdin.read() if data == "-" else data
+    typer.echo(send(_settings(), url, channel, text, type=type, key=key))
+
+
+@app.command()
+@_one_line_errors
+def doctor(
+    host: Host = None,
+    port: Port = None,
+    mqtt_port: MqttPort = None,
+    database: Database = None,
+) -> None:
+    """Check settings, ports, database; say how to mend what is wrong. Exit 0: all is well."""
+    from cardume.server.doctor import examine
+
+    given = {"host": host, "port": port, "mqtt_port": mqtt_port, "database_url": database}
+    findings = asyncio.run(examine({k: v for k, v in given.items() if v is not None}))
+    for finding in findings:
+        mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red")
+        typer.echo(f"{mark} {finding.what}: {finding.says}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _seconds(text: str) -> float:
+    """``90s``, ``15m``, ``1h``, ``7d``; a bare number is seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    number, unit = (text[:-1], units.get(text[-1:])) if text[-1:] in units else (text, 1)
+    try:
+        seconds = float(number) * (unit or 1)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 10 * 366 * 86_400:
+        raise ConfigurationError(f"--ttl {text!r}: write 90s, 15m, 1h or 7d")
+    return seconds
+
+
+def main() -> None:
+    """The `cardume` command."""
+    app()

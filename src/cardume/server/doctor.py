@@ -1,0 +1,137 @@
+"""`cardume doctor`: what is wrong before it goes wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import make_url
+
+from cardume.auth.policy import check_origins
+from cardume.clock import SystemClock
+from cardume.errors import CardumeError, ConfigurationError
+from cardume.server.compose import verifier
+from cardume.server.serve import bind
+from cardume.settings import Settings
+from cardume.storage.database import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    ok: bool
+    says: str
+
+
+async def examine(given: Mapping[str, Any]) -> list[Finding]:
+    """Look at everything that `serve` needs, with these options."""
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        return [_setting(fault) for fault in error.errors(include_input=False)]
+    return [
+        Finding("settings", ok=True, says="readable"),
+        _tokens(settings),
+        _api_key(settings),
+        _origins(settings),
+        _port("HTTP port", settings.host, settings.port, "--port or CARDUME_PORT"),
+        _port(
+            "MQTT port",
+            settings.mqtt_host or settings.host,
+            settings.mqtt_port,
+            "--mqtt-port or CARDUME_MQTT_PORT",
+        ),
+        await _database(settings),
+    ]
+
+
+def _setting(fault: Any) -> Finding:
+    name = "CARDUME_" + "_".join(str(part) for part in fault["loc"]).upper()
+    return Finding("settings", ok=False, says=f"{name}: {fault['msg']}")
+
+
+def _tokens(settings: Settings) -> Finding:
+    try:
+        verifier(settings, SystemClock())
+    except ConfigurationError as error:
+        return Finding("tokens", ok=False, says=str(error))
+    source = "a secret" if settings.jwt_secret else "a JWKS" if settings.jwks_url else "a key"
+    return Finding("tokens", ok=True, says=f"checked with {source}")
+
+
+def _api_key(settings: Settings) -> Finding:
+    if settings.api_key is None:
+        return Finding("API key", ok=True, says="none: `POST /api/publish` is closed")
+    return Finding("API key", ok=True, says="set")
+
+
+def _origins(settings: Settings) -> Finding:
+    try:
+        allowed = check_origins(settings.allowed_origins)
+    except ConfigurationError as error:
+        return Finding("origins", ok=False, says=f"CARDUME_ALLOWED_ORIGINS: {error}")
+    return Finding("origins", ok=True, says=", ".join(allowed) or "this server's own pages")
+
+
+def _port(what: str, host: str, port: int, setting: str) -> Finding:
+    try:
+        bind(host, port).close()
+    except ConfigurationError:
+        if _answers(host, port):
+            says = f"{port} is in use: stop what uses it, or choose another with {setting}"
+        else:
+            says = f"cannot listen on {host}:{port}: choose another with {setting} or --host"
+        return Finding(what, ok=False, says=says)
+    return Finding(what, ok=True, says=f"{port} is free")
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+async def _database(settings: Settings) -> Finding:
+    """Without creating one: a doctor changes nothing."""
+    try:
+        storage = Storage(settings.database_url, _publish_nothing)
+        path = make_url(settings.database_url).database
+        if path and path != ":memory:" and not _exists(path):
+            return _creatable(Path(path))
+        async with storage, storage.read():
+            pass
+    except (CardumeError, sqlite3.Error) as error:
+        return Finding("database", ok=False, says=str(error))
+    return Finding("database", ok=True, says=f"{path}, schema up to date")
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _creatable(path: Path) -> Finding:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return Finding("database", ok=False, says=f"no folder {folder}: make it first")
+    try:
+        probe = folder / f".{path.name}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return Finding("database", ok=False, says=f"cannot write in {folder}: {error.strerror}")
+    return Finding("database", ok=True, says=f"{path} is made at the first start")
+
+
+async def _publish_nothing(
+    channel: str, type: str | None, data: object, /, *, key: str | None
+) -> None:
+    """A doctor announces nothing."""
