@@ -1,0 +1,123 @@
+"""From a clone to a running Cardume, with nothing but Python 3.11 and git.
+
+    python3 run.py              the demo: server, sample aquarium, simulated devices
+    python3 run.py test [...]   the whole test suite (arguments go to pytest)
+    python3 run.py bench [...]  the measurements of bench/
+    python3 run.py ARGS...      cardume ARGS...
+
+It makes .venv, installs the locked requirements there (with uv if it is on the PATH, pip
+otherwise) and remembers that it did. Standard library only, and written so that an old Python
+can still read it far enough to say that it is too old.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.join(HERE, ".venv")
+BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
+PYTHON = os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
+NEEDS = (3, 11)
+
+
+def main(arguments):
+    if sys.version_info < NEEDS:
+        stop(
+            "Cardume needs Python %d.%d or newer and this is %d.%d: install one, then run it with "
+            "that, for example: python%d.%d run.py" % (NEEDS + sys.version_info[:2] + NEEDS)
+        )
+    own = arguments[:1] == ["test"] or arguments[:1] == ["bench"]
+    prepare("dev" if own else "server")
+    if arguments[:1] == ["test"]:
+        run([PYTHON, "-m", "pytest"] + arguments[1:])
+    elif arguments[:1] == ["bench"]:
+        run([PYTHON, os.path.join("bench", "ingest.py")] + arguments[1:])
+    else:
+        # The user's own folder stays the current one: that is where the database belongs.
+        run([PYTHON, "-m", "cardume"] + (arguments or ["demo"]), folder=os.getcwd())
+
+
+def prepare(lock):
+    """Make .venv hold what `lock` lists; does nothing if it did so before."""
+    requirements = os.path.join(HERE, "requirements", lock + ".txt")
+    wanted = fingerprint(requirements)
+    stamp = os.path.join(VENV, "cardume-" + lock)
+    if os.path.exists(PYTHON) and read(stamp) == wanted:
+        return
+    uv = shutil.which("uv")
+    say("installing what %s.txt lists into .venv (once)" % lock)
+    if not os.path.exists(PYTHON):
+        make_venv(uv)
+    pip = [uv, "pip", "install", "--quiet", "--python", PYTHON] if uv else pip_command()
+    install(pip + ["--require-hashes", "-r", requirements])
+    install(pip + ["--no-deps", "--no-build-isolation", "-e", HERE])
+    with open(stamp, "w") as file:
+        file.write(wanted)
+
+
+def make_venv(uv):
+    if uv:
+        install([uv, "venv", "--quiet", "--python", sys.executable, VENV])
+        return
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    if made.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        stop(
+            "this Python cannot make a virtual environment; on Debian and Ubuntu: "
+            "sudo apt install python%d.%d-venv (or install uv)" % sys.version_info[:2]
+        )
+
+
+def pip_command():
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    if subprocess.run([PYTHON, "-m", "pip", "--version"], stdout=subprocess.PIPE).returncode:
+        stop(".venv has no pip and uv is not on the PATH: remove .venv, then run this again")
+    return [PYTHON, "-m", "pip", "install"] + quiet
+
+
+def install(command):
+    if subprocess.run(command, cwd=HERE).returncode:
+        stop("the installation failed (see above): is the network there? Then run this again")
+
+
+def fingerprint(requirements):
+    """What the environment depends on: the lock, the project's own metadata, this Python."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in (requirements, os.path.join(HERE, "pyproject.toml")):
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def read(path):
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def run(command, folder=HERE):
+    if os.name == "nt":
+        sys.exit(subprocess.run(command, cwd=folder).returncode)
+    os.chdir(folder)
+    os.execv(command[0], command)
+
+
+def say(text):
+    sys.stderr.write("run.py: " + text + "\n")
+    sys.stderr.flush()
+
+
+def stop(text):
+    say(text)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

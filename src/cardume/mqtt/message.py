@@ -1,0 +1,41 @@
+"""A message on its way out."""
+
+from __future__ import annotations
+
+import msgspec
+
+_OVERHEAD = 96
+"""Bytes that the objects around a short message weigh, roughly."""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What subscribers receive, before anybody's packet id."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Bytes it is counted as where messages are kept."""
+        return len(self.topic) + len(self.payload) + _OVERHEAD
+
+
+class Quota:
+    """An amount shared by many takers."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, amount: int) -> bool:
+        """Whether it was still there to be taken."""
+        if self.used + amount > self.limit:
+            return False
+        self.used += amount
+        return True
+
+    def give(self, amount: int) -> None:
+        self.used -= amount
