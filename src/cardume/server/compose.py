@@ -54,8 +54,9 @@ class Composition:
             )
         self.settings = settings
         self.clock = SystemClock()
+        self._verifier = verifier(settings, self.clock)
         self.hub = Hub(
-            auth=verifier(settings, self.clock),
+            auth=self._verifier,
             engine=settings.engine_url,
             clock=self.clock,
             options=_hub_options(settings, demo),
@@ -138,6 +139,7 @@ class Composition:
     async def _storage_open(self, _app: Any) -> AsyncIterator[None]:
         async with self.storage:
             yield
+        await self._verifier.aclose()
 
     @asynccontextmanager
     async def _listening(self, _app: Any) -> AsyncIterator[None]:

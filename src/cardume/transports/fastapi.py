@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.auth.redaction import install
-from cardume.auth.tokens import from_environment
+from cardume.auth.tokens import TokenVerifier, from_environment
 from cardume.errors import ConfigurationError, HubNotRunning, Unavailable
 from cardume.hub.guards import Function, guard_for
 from cardume.hub.hub import Hub as BareHub
@@ -41,6 +41,7 @@ class Hub(BareHub):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._own_verifier: TokenVerifier | None = None
         self.router = APIRouter(lifespan=self._lifespan)
 
     def channel(
@@ -83,7 +84,8 @@ class Hub(BareHub):
         return register
 
     def _default_verifier(self) -> Verifier:
-        return from_environment(os.environ, self.clock)
+        self._own_verifier = from_environment(os.environ, self.clock)
+        return self._own_verifier
 
     def _route(self, namespace: Namespace, path: str) -> None:
         wanted = {f"{{{name}}}" for name in namespace.template.parameters}
@@ -107,6 +109,8 @@ class Hub(BareHub):
                 yield {_STATE: self}
         finally:
             uninstall()
+            if self._own_verifier is not None:
+                await self._own_verifier.aclose()
 
 
 class _Endpoint:
