@@ -132,5 +132,6 @@ def _nowhere(_channel: str, _publication: Publication, _position: Position) -> N
 
 
 def _digest(publication: Publication) -> bytes:
-    body = [publication.type, publication.key, publication.source, publication.tags]
+    tags = sorted((publication.tags or {}).items())
+    body = [publication.type, publication.key, publication.source, tags]
     return hashlib.blake2b(msgspec.json.encode(body) + publication.data, digest_size=16).digest()

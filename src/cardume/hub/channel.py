@@ -27,32 +27,50 @@ class Subscription:
 
     While `buffer` is a list, live publications wait in it: the subscriber is still being told
     what it missed. `None` means live. `lost` says that the buffer could not hold them all.
+    `ahead` is what it was told already where the channel's own delivery has yet to get there.
     """
 
-    __slots__ = ("buffer", "channel", "connection", "lost", "types")
+    __slots__ = ("ahead", "buffer", "channel", "connection", "lost", "types")
 
     def __init__(self, connection: Connection, channel: Channel, types: TypeFilter) -> None:
         self.connection = connection
         self.channel = channel
         self.types = types
-        self.buffer: list[Publication] | None = []
+        self.buffer: list[tuple[Position, Publication]] | None = []
         self.lost = False
+        self.ahead: Position | None = None
 
     @property
     def group(self) -> Group:
         return (self.connection.dialect, self.types)
 
+    @property
+    def cursor(self) -> Position:
+        """The last publication that this subscriber needs not be told any more."""
+        return self.ahead or self.channel.position
+
 
 class Channel:
     """Members grouped by dialect and filter, so that cost is per group and not per subscriber."""
 
-    __slots__ = ("_groups", "_joining", "attached", "gate", "name", "options", "position")
+    __slots__ = (
+        "_groups",
+        "_joining",
+        "attached",
+        "delivered",
+        "gate",
+        "name",
+        "options",
+        "position",
+    )
 
     def __init__(self, name: str, options: ChannelOptions) -> None:
         self.name = name
         self.options = options
         self.position = Position()
-        """The last publication delivered here: the cursor of every live subscriber."""
+        """The cursor of every live subscriber: where its first one came in, then what followed."""
+        self.delivered = Position()
+        """The last publication that the engine delivered here; what was read may be newer."""
         self.attached = False
         """Whether the engine delivers it to this node; `gate` guards the change."""
         self.gate = asyncio.Lock()
@@ -76,24 +94,43 @@ class Channel:
 
         False: something between is missing, and the subscriber has to start over.
         """
-        buffered = subscription.buffer or ()
+        if subscription not in self._joining:
+            return True  # it left meanwhile
+        here, missed = self._merge(subscription, position)
+        if subscription.lost:
+            self._joining.discard(subscription)
+            return False
+        self.replay(subscription, missed)
+        if here != self.position and (self._groups or _is_before(here, self.position)):
+            # What it has read and what the engine has delivered differ still: it waits.
+            subscription.buffer = []
+            subscription.ahead = here
+            return True
         self._joining.discard(subscription)
         subscription.buffer = None
-        expected = position.offset
-        missed: list[Publication] = []
-        for publication in buffered:
-            if publication.offset:
-                if publication.offset <= expected:
-                    continue
-                expected += 1
-                subscription.lost |= publication.offset != expected
-            missed.append(publication)
-        if subscription.lost:
-            return False
+        subscription.ahead = None
         self._groups.setdefault(subscription.group, set()).add(subscription)
-        self.replay(subscription, missed)
-        self.position = Position(position.epoch, expected)
+        self.position = here
         return True
+
+    def _merge(
+        self, subscription: Subscription, position: Position
+    ) -> tuple[Position, list[Publication]]:
+        """What follows `position` in the buffer, and where that leads; marks what got lost."""
+        offset = position.offset
+        missed: list[Publication] = []
+        for place, publication in subscription.buffer or ():
+            subscription.lost |= place.epoch != position.epoch
+            if publication.offset:
+                if publication.offset <= offset:
+                    continue
+                offset += 1
+                subscription.lost |= publication.offset != offset
+            missed.append(publication)
+        here = Position(position.epoch, offset)
+        # Delivered before it joined, and not in what it read: a replica that lags behind.
+        subscription.lost |= _is_before(here, self.delivered)
+        return here, missed
 
     def leave(self, subscription: Subscription) -> None:
         self._joining.discard(subscription)
@@ -114,11 +151,21 @@ class Channel:
 
     def deliver(self, publication: Publication, position: Position) -> None:
         """Hand a publication to everyone here. Never waits, never raises for a slow reader."""
-        if self._groups and not self._follows(position):
-            self._close_live(codes.INSUFFICIENT_STATE)
-        self.position = position
         for subscription in self._joining:
-            _hold(subscription, publication)
+            _hold(subscription, position, publication)
+        if not _is_before(position, self.delivered):
+            self.delivered = position
+        # What everyone live was told by a replay already is not told again.
+        if not (position and (_is_before(position, self.position) or position == self.position)):
+            if self._groups and not self._follows(position):
+                self._close_live(codes.INSUFFICIENT_STATE)
+            self.position = position
+            self._fan_out(publication)
+        for subscription in [member for member in self._joining if member.ahead is not None]:
+            if not self.release(subscription, subscription.cursor):
+                subscription.connection.close(codes.INSUFFICIENT_STATE)
+
+    def _fan_out(self, publication: Publication) -> None:
         frames: dict[Dialect, Frame] = {}
         policy = self.options.on_slow
         key = None if publication.key is None else f"{self.name} {publication.key}"
@@ -145,9 +192,8 @@ class Channel:
         return not position or position == Position(self.position.epoch, self.position.offset + 1)
 
     def _close_live(self, code: codes.CloseCode) -> None:
-        for members in self._groups.values():
-            for member in members:
-                member.connection.close(code)
+        for member in [member for members in self._groups.values() for member in members]:
+            member.connection.close(code)
 
     def _send_to(self, subscription: Subscription, publication: Publication) -> None:
         dialect, types = subscription.group
@@ -157,10 +203,14 @@ class Channel:
                 subscription.connection.close(codes.SLOW)
 
 
-def _hold(subscription: Subscription, publication: Publication) -> None:
+def _is_before(position: Position, other: Position) -> bool:
+    return position.epoch == other.epoch and position.offset < other.offset
+
+
+def _hold(subscription: Subscription, position: Position, publication: Publication) -> None:
     if subscription.buffer is None:
         return
     if len(subscription.buffer) >= MAX_BUFFERED:
         subscription.lost = True
         subscription.buffer.clear()
-    subscription.buffer.append(publication)
+    subscription.buffer.append((position, publication))

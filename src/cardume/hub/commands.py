@@ -72,7 +72,7 @@ def _within_rate(hub: Hub, connection: Connection, command: Command) -> bool:
 
 
 async def _ping(_hub: Hub, subscription: Subscription, _command: Ping) -> Reply:
-    return Pong(subscription.channel.position)
+    return Pong(subscription.cursor)
 
 
 async def _select(_hub: Hub, subscription: Subscription, command: Select) -> Reply:
@@ -90,7 +90,11 @@ async def _deselect(_hub: Hub, subscription: Subscription, command: Deselect) ->
 
 async def _call(hub: Hub, subscription: Subscription, command: Call) -> Reply:
     identity = subscription.connection.identity
-    return Result(json.encode(await hub.actions.run(identity, command.name, command.body)))
+    answer = await hub.actions.run(identity, command.name, command.body)
+    try:
+        return Result(json.encode({} if answer is None else answer))
+    except Invalid as error:  # the handler's fault, not the peer's
+        raise TypeError(f"action {command.name!r} answered what has no JSON form") from error
 
 
 async def _refresh(hub: Hub, subscription: Subscription, command: Refresh) -> Reply:
@@ -106,7 +110,8 @@ async def _refresh(hub: Hub, subscription: Subscription, command: Refresh) -> Re
     return Refreshed(hub.expires_in(identity))
 
 
-async def _malformed(_hub: Hub, _subscription: Subscription, command: Malformed) -> Reply:
+async def _malformed(hub: Hub, subscription: Subscription, command: Malformed) -> Reply:
+    hub.rejects.note(command.code.name, subscription.connection.id)
     return Fault(command.code, command.message)
 
 

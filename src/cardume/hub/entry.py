@@ -8,15 +8,24 @@ The order is centrifuge's (`internal/recovery`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from fastapi import HTTPException
 
+from cardume.errors import Unavailable
 from cardume.hub.channel import Subscription
+from cardume.hub.guards import refusal
 from cardume.hub.hub import Hub
 from cardume.wire import json
 from cardume.wire.messages import Position, Publication
+
+ENVELOPE = 256
+"""About what a dialect puts around a publication's data, in bytes."""
+
+logger = logging.getLogger("cardume.hub")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -38,8 +47,8 @@ async def prepare(
     """Read what the subscriber needs, while the channel buffers for it.
 
     Raises:
-        Refused: the snapshot's source says that there is no such thing.
-        Unavailable: history or snapshot are out of reach.
+        Refused: the snapshot's source says, as an HTTP error, that there is no such thing.
+        Unavailable: history or snapshot are out of reach, or the snapshot is beyond the outbox.
     """
     channel = subscription.channel
     options = channel.options
@@ -53,9 +62,17 @@ async def prepare(
         top = replay.top
     if options.snapshot is None:
         return Entry(top, False)
-    return Entry(top, False, snapshot=json.encode(await options.snapshot(**parameters)))
+    try:
+        snapshot = json.encode(await options.snapshot(**parameters))
+    except HTTPException as error:
+        raise refusal(error.status_code, error.detail) from error
+    if len(snapshot) + ENVELOPE > hub.options.outbox_limit:
+        logger.error("the snapshot of %s has %d bytes: no outbox", channel.name, len(snapshot))
+        raise Unavailable("the snapshot is larger than an outbox")
+    return Entry(top, False, snapshot=snapshot)
 
 
 def _fits(hub: Hub, missed: tuple[Publication, ...]) -> bool:
     """Whether the replay leaves half the outbox to what comes live."""
-    return sum(len(publication.data) for publication in missed) <= hub.options.outbox_limit // 2
+    size = sum(len(publication.data) + ENVELOPE for publication in missed)
+    return size <= hub.options.outbox_limit // 2

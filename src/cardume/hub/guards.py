@@ -18,12 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from cardume.auth.identity import Identity
 from cardume.errors import ConfigurationError, Refused
-from cardume.hub.namespaces import ChannelTemplate, Guard
+from cardume.hub.namespaces import ChannelTemplate, Guard, text_of
 from cardume.wire import codes
 
 Function = Callable[..., Awaitable[None] | None]
 
-_IDENTITY = "cardume.identity"
+IDENTITY = "cardume.identity"
+"""Where the made-up request of a `DependencyGuard` holds who asks, in its ASGI scope."""
 
 
 def guard_for(function: Function, template: ChannelTemplate) -> Guard:
@@ -143,14 +144,14 @@ def refusal(status: int, detail: Any) -> Refused:
 
 
 def _identity_of(request: Request) -> Identity:
-    identity: Identity = request.scope[_IDENTITY]
+    identity: Identity = request.scope[IDENTITY]
     return identity
 
 
 def _request(
     scope: Mapping[str, Any], identity: Identity, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    path = "/" + "/".join(str(value) for value in parameters.values())
+    path = "/" + "/".join(text_of(value) for value in parameters.values())
     return {
         "type": "http",
         "method": "GET",
@@ -164,7 +165,7 @@ def _request(
         "client": scope.get("client"),
         "server": scope.get("server"),
         "state": dict(scope.get("state", {})),
-        _IDENTITY: identity,
+        IDENTITY: identity,
     }
 
 

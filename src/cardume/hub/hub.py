@@ -21,7 +21,7 @@ from cardume.engines import engine_from_url
 from cardume.engines.base import Engine, KeyReused
 from cardume.errors import ConfigurationError, HubNotRunning, Refused, Unavailable
 from cardume.hub.actions import Actions, Handler
-from cardume.hub.channel import Channel, Subscription
+from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection, Transport
 from cardume.hub.filters import TypeFilter
 from cardume.hub.limits import TokenBucket
@@ -29,11 +29,18 @@ from cardume.hub.namespaces import ChannelOptions, Namespace, Namespaces
 from cardume.hub.options import HubOptions
 from cardume.hub.outbox import Outbox
 from cardume.hub.rejects import Rejects
+from cardume.hub.roster import Roster
 from cardume.hub.schedule import LeaseTimer, Tasks
 from cardume.hub.stats import HubStats
 from cardume.wire import codes, json
 from cardume.wire.dialects import Dialect
-from cardume.wire.messages import Position, Publication, check_channel
+from cardume.wire.messages import (
+    Position,
+    Publication,
+    check_channel,
+    check_tags,
+    check_texts,
+)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -72,22 +79,23 @@ class Hub:
         self._auth = auth
         self._entered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._channels: dict[str, Channel] = {}
+        self._roster = Roster(self.engine, self.tasks)
         self._connections: dict[str, Connection] = {}
         self._ids = (f"{secrets.token_hex(4)}-{n}" for n in itertools.count(1))
-        self._empty = asyncio.Event()
+        self._farewells: list[asyncio.Event] = []
+        self._timers: list[LeaseTimer[Any]] = []
         self._expiry: LeaseTimer[str] = self.leases(self._expired, "token expiry")
 
     # -- life -------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._entered += 1
-        if self._entered == 1:
+        if self._entered == 0:
             if self._auth is None:
                 self._auth = self._default_verifier()
+            await self.engine.start(self._deliver)
             self._loop = asyncio.get_running_loop()
             self.draining = False
-            await self.engine.start(self._deliver)
+        self._entered += 1
         return self
 
     async def __aexit__(
@@ -97,10 +105,15 @@ class Hub:
         traceback: TracebackType | None,
     ) -> None:
         self._entered -= 1
-        if self._entered == 0:
+        if self._entered > 0:
+            return
+        try:
             await self.drain(timeout=2.0)
-            self._expiry.stop()
+        finally:
+            for timer in self._timers:
+                timer.stop()
             await self.tasks.cancel()
+            self._roster.clear()
             await self.engine.stop()
             self._loop = None
 
@@ -145,12 +158,16 @@ class Hub:
             if window and index % batch == 0 and index < len(leaving):
                 await self.clock.sleep(0.05)
         if self._connections:
-            self._empty.clear()
+            # Made here and not once for all: an event belongs to the loop that waited on it.
+            empty = asyncio.Event()
+            self._farewells.append(empty)
             try:
                 async with asyncio.timeout(timeout):
-                    await self._empty.wait()
+                    await empty.wait()
             except TimeoutError:
                 logger.warning("%d connections did not leave in time", len(self._connections))
+            finally:
+                self._farewells.remove(empty)
 
     # -- declaring --------------------------------------------------------------------------
 
@@ -169,7 +186,9 @@ class Hub:
 
     def leases(self, on_expire: Callable[[list[K]], Awaitable[None]], name: str) -> LeaseTimer[K]:
         """Leases on the hub's clock; `on_expire` gets the keys that were not renewed in time."""
-        return LeaseTimer(self.clock, self.tasks, on_expire, name)
+        timer = LeaseTimer(self.clock, self.tasks, on_expire, name)
+        self._timers.append(timer)
+        return timer
 
     # -- publishing -------------------------------------------------------------------------
 
@@ -192,20 +211,22 @@ class Hub:
 
         Raises:
             HubNotRunning: outside the lifespan.
-            Invalid: no channel's name, or no JSON.
+            Invalid: no channel's name, no JSON, or a name that is no text of 255 characters.
             Refused: unknown channel (102), or the key was used with another body (409).
             Unavailable: the engine did not keep it.
         """
         if self._entered == 0:
             raise HubNotRunning
         options = self.options_of(channel)
+        # Before it has a place in the stream: what cannot be encoded later would be a silent gap.
+        check_texts(type=type, key=key, source=source, idempotency_key=idempotency_key)
         publication = Publication(
             data=json.encode(data),
             time=self.clock.now(),
             type=type,
             source=source,
             key=key,
-            tags=tags,
+            tags=None if tags is None else check_tags(tags),
         )
         try:
             position = await self.engine.publish(
@@ -223,7 +244,7 @@ class Hub:
             Invalid: no name of a channel.
             Refused: nobody declared it.
         """
-        known = self._channels.get(channel)
+        known = self._roster.get(channel)
         if known is not None:
             return known.options
         options = self.namespaces.options(check_channel(channel))
@@ -232,7 +253,7 @@ class Hub:
         return options
 
     def _deliver(self, channel: str, publication: Publication, position: Position) -> None:
-        here = self._channels.get(channel)
+        here = self._roster.get(channel)
         if here is not None:
             here.deliver(publication, position)
 
@@ -256,6 +277,8 @@ class Hub:
         self.stats.total_connections += 1
         self.watch_expiry(connection)
         logger.info("%s connected: %s %s", connection.id, dialect.name, ascii(identity.sub))
+        if self.draining:  # it was at the door when the goodbyes were said
+            connection.close(codes.SHUTDOWN)
         return connection
 
     def disconnect(self, connection: Connection, peer_code: int | None = None) -> None:
@@ -267,14 +290,15 @@ class Hub:
             self.leave(subscription)
         self.stats.active_connections -= 1
         self.stats.total_disconnections += 1
-        self.stats.superseded_or_dropped += connection.outbox.dropped
+        self.stats.superseded_or_dropped += connection.outbox.superseded + connection.outbox.dropped
         ours = connection.close_code
         if ours is not None:
             self.stats.closes[ours.number] += 1
         code = ours.number if ours is not None else peer_code
         logger.info("%s disconnected: %s", connection.id, code or "lost")
         if not self._connections:
-            self._empty.set()
+            for empty in self._farewells:
+                empty.set()
 
     def connection(self, id: str) -> Connection | None:
         """A connection that is here now."""
@@ -288,13 +312,28 @@ class Hub:
         """
         if not self.options_of(channel).presence:
             raise Refused(codes.NOT_AVAILABLE, f"presence is off on {channel!r}")
-        here = self._channels.get(channel)
+        here = self._roster.get(channel)
         members = here.members() if here is not None else []
         return {m.connection.id: m.connection.identity for m in members}
 
+    def close_channel(
+        self,
+        channel: str,
+        code: codes.CloseCode,
+        *,
+        where: Callable[[Identity], bool] | None = None,
+    ) -> int:
+        """Close the connections on `channel` (of those whom `where` names); how many."""
+        here = self._roster.get(channel)
+        members = here.members() if here is not None else []
+        leaving = [m.connection for m in members if where is None or where(m.connection.identity)]
+        for connection in leaving:
+            connection.close(code)
+        return len(leaving)
+
     def audience(self, channel: str) -> int:
         """How many subscriptions `channel` has on this node."""
-        here = self._channels.get(channel)
+        here = self._roster.get(channel)
         return len(here) if here is not None else 0
 
     def watch_expiry(self, connection: Connection) -> None:
@@ -324,14 +363,16 @@ class Hub:
 
         Raises:
             Refused: unknown channel, already there, too many.
-            Unavailable: the engine is out of reach.
+            Unavailable: the engine is out of reach, or the hub has stopped.
         """
+        if not self.running:
+            raise Unavailable("the hub has stopped")
         options = self.options_of(name)
         if name in connection.subscriptions:
             raise Refused(codes.ALREADY_SUBSCRIBED)
         if len(connection.subscriptions) >= self.options.channels_per_connection:
             raise Refused(codes.LIMIT_EXCEEDED, "too many channels on this connection")
-        channel = await self._attach(name, options)
+        channel = await self._roster.attach(name, options)
         subscription = channel.join(connection, types)
         connection.subscriptions[name] = subscription
         if connection.id not in self._connections:  # it left while the engine answered
@@ -343,30 +384,5 @@ class Hub:
         channel = subscription.channel
         channel.leave(subscription)
         subscription.connection.subscriptions.pop(channel.name, None)
-        if not channel and self.running:
-            self.tasks.spawn(self._detach(channel), "detach channel")
-
-    async def _attach(self, name: str, options: ChannelOptions) -> Channel:
-        while True:
-            channel = self._channels.get(name)
-            if channel is None:
-                channel = self._channels[name] = Channel(name, options)
-            async with channel.gate:
-                if self._channels.get(name) is not channel:
-                    continue  # detached while we waited
-                if not channel.attached:
-                    await self.engine.subscribe(name)
-                    channel.attached = True
-                return channel
-
-    async def _detach(self, channel: Channel) -> None:
-        async with channel.gate:
-            if channel or not channel.attached:
-                return
-            channel.attached = False
-            try:
-                await self.engine.unsubscribe(channel.name)
-            except Unavailable:
-                logger.warning("engine unreachable while leaving a channel")
-            if not channel:
-                self._channels.pop(channel.name, None)
+        if self.running:
+            self._roster.settle(channel)

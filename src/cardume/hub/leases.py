@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+
+_SLACK = 64
 
 
 class Leases(Generic[K]):
@@ -49,7 +52,7 @@ class Leases(Generic[K]):
 
     def expire(self, now: float) -> list[K]:
         """Remove and return the keys whose deadline has come, earliest first."""
-        due: list[K] = []
+        due: list[tuple[float, K]] = []
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             if self._stale(entry):
@@ -58,10 +61,12 @@ class Leases(Generic[K]):
             deadline = self._held[key][0]
             if deadline <= now:
                 del self._held[key]
-                due.append(key)
+                due.append((deadline, key))
             else:
                 self._push(key, deadline)
-        return due
+        # A lease that was prolonged comes up at its first deadline, before others that end sooner.
+        due.sort(key=itemgetter(0))
+        return [key for _, key in due]
 
     def _stale(self, entry: tuple[float, int, K]) -> bool:
         held = self._held.get(entry[2])
@@ -71,3 +76,7 @@ class Leases(Generic[K]):
         self._pushed += 1
         self._held[key] = (deadline, self._pushed)
         heapq.heappush(self._heap, (deadline, self._pushed, key))
+        if len(self._heap) > 2 * len(self._held) + _SLACK:
+            # Dropped keys leave their entries behind, with day tokens for a day: sweep them out.
+            self._heap = [entry for entry in self._heap if not self._stale(entry)]
+            heapq.heapify(self._heap)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 from cardume.auth.identity import Identity
 from cardume.engines.base import Retention
-from cardume.errors import ConfigurationError
+from cardume.errors import ConfigurationError, Invalid
 from cardume.hub.outbox import SlowPolicy
 from cardume.wire.messages import check_channel, namespace_of
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_VALUE = r"[A-Za-z0-9_.@=,~\-]+"
+_SIGN = r"[A-Za-z0-9_.@=,~\-]"
+_VALUE = f"{_SIGN}+"
 
 Snapshot = Callable[..., Awaitable[Any]]
 """Called with the channel's parameters by name; answers anything with a JSON form, an object."""
@@ -73,16 +75,27 @@ class ChannelTemplate:
     def __init__(self, text: str) -> None:
         self.text = text
         self.parameters = tuple(_PARAMETER.findall(text))
-        check_channel(_PARAMETER.sub("x", text))
-        if _PARAMETER.search(namespace_of(text)):
-            raise ConfigurationError(f"{text!r}: the namespace before the colon is a fixed word")
-        # The literal parts come from the developer, the values from the peer: one linear pass.
+        self._check()
         parts = _PARAMETER.split(text)
         pattern = "".join(
-            f"(?P<{part}>{_VALUE})" if index % 2 else re.escape(part)
+            f"(?P<{part}>{_value(parts[index + 1 :])})" if index % 2 else re.escape(part)
             for index, part in enumerate(parts)
         )
         self._pattern = re.compile(pattern, re.ASCII)
+
+    def _check(self) -> None:
+        try:
+            check_channel(_PARAMETER.sub("x", self.text))
+        except Invalid as error:
+            raise ConfigurationError(f"{self.text!r} is no channel's name: {error}") from None
+        if _PARAMETER.search(namespace_of(self.text)):
+            raise ConfigurationError(
+                f"{self.text!r}: the namespace before the colon is a fixed word"
+            )
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ConfigurationError(f"{self.text!r} names a parameter twice")
+        if "}{" in self.text:
+            raise ConfigurationError(f"{self.text!r} needs a sign between two parameters")
 
     @property
     def namespace(self) -> str:
@@ -94,8 +107,33 @@ class ChannelTemplate:
         return None if match is None else match.groupdict()
 
     def fill(self, parameters: Mapping[str, Any]) -> str:
-        """The channel's name. Raises `Invalid` for a value that has no place in a name."""
-        return check_channel(self.text.format_map({k: str(v) for k, v in parameters.items()}))
+        """The channel's name.
+
+        Raises:
+            Invalid: a value has no place in a name, or would read as another channel's.
+        """
+        values = {name: text_of(parameters[name]) for name in self.parameters}
+        channel = check_channel(self.text.format_map(values))
+        if self.match(channel) != values:
+            raise Invalid("a parameter of the channel holds a sign that separates parameters")
+        return channel
+
+
+def text_of(value: object) -> str:
+    """How a parameter's value is written in a channel's name and in an address."""
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def _value(after: list[str]) -> str:
+    """The pattern of a value, given the parts of the template that follow it.
+
+    A value that another one follows ends at the first sign between the two. So a name reads in
+    one way only, in one linear pass, whatever the peer put in: two sets of parameters never
+    meet on one channel.
+    """
+    if len(after) == 1:
+        return _VALUE
+    return f"(?:(?!{re.escape(after[0][0])}){_SIGN})+"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import StrEnum
+from typing import NamedTuple
 
 DEFAULT_LIMIT = 1 << 20
 """Bytes a connection may be behind, as Centrifugo's `client.queue_max_size`."""
@@ -44,23 +45,30 @@ class Frame:
         return self._text
 
 
-class _Entry:
-    __slots__ = ("droppable", "frame", "key")
-
-    def __init__(self, frame: Frame, key: str | None, *, droppable: bool) -> None:
-        self.frame = frame
-        self.key = key
-        self.droppable = droppable
+class _Entry(NamedTuple):
+    frame: Frame
+    key: str | None
+    droppable: bool
 
 
 class Outbox:
     """A queue of frames, bounded in bytes; what the transport holds counts until it lets go."""
 
-    __slots__ = ("_entries", "_latest", "_next", "_queued", "_writing", "dropped", "limit")
+    __slots__ = (
+        "_entries",
+        "_latest",
+        "_next",
+        "_queued",
+        "_writing",
+        "dropped",
+        "limit",
+        "superseded",
+    )
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self.dropped = 0
+        self.superseded = 0
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._latest: dict[str, int] = {}
         self._next = 0
@@ -79,16 +87,19 @@ class Outbox:
         self, frame: Frame, key: str | None = None, policy: SlowPolicy = SlowPolicy.DISCONNECT
     ) -> bool:
         """Queue a frame. False: it does not fit, and the reader has to be cut."""
-        key = key if policy is SlowPolicy.CONFLATE else None
-        if key is not None and self.size > self.limit * PRESSURE:
-            self._supersede(key)
+        size = len(frame.payload)
         droppable = policy is SlowPolicy.DROP_OLDEST
-        if self.size + len(frame) > self.limit and droppable:
-            self._drop_oldest(len(frame))
-        if self.size + len(frame) > self.limit:
-            return False
-        self._entries[self._next] = _Entry(frame, key, droppable=droppable)
-        self._queued += len(frame)
+        if policy is not SlowPolicy.CONFLATE:
+            key = None
+        elif key is not None and self.size > self.limit * PRESSURE:
+            self._supersede(key)
+        if self.size + size > self.limit:
+            if droppable:
+                self._drop_oldest(size)
+            if self.size + size > self.limit:
+                return False
+        self._entries[self._next] = _Entry(frame, key, droppable)
+        self._queued += size
         if key is not None:
             self._latest[key] = self._next
         self._next += 1
@@ -102,8 +113,8 @@ class Outbox:
         number, entry = self._entries.popitem(last=False)
         if entry.key is not None and self._latest.get(entry.key) == number:
             del self._latest[entry.key]
-        self._queued -= len(entry.frame)
-        self._writing = len(entry.frame)
+        self._writing = len(entry.frame.payload)
+        self._queued -= self._writing
         return entry.frame
 
     def clear(self) -> None:
@@ -116,12 +127,17 @@ class Outbox:
         number = self._latest.pop(key, None)
         if number is not None:
             self._queued -= len(self._entries.pop(number).frame)
+            self.superseded += 1
 
     def _drop_oldest(self, room: int) -> None:
-        for number, entry in list(self._entries.items()):
-            if self.size + room <= self.limit:
-                return
+        excess = self.size + room - self.limit
+        oldest: list[int] = []
+        for number, entry in self._entries.items():
+            if excess <= 0:
+                break
             if entry.droppable:
-                del self._entries[number]
-                self._queued -= len(entry.frame)
-                self.dropped += 1
+                oldest.append(number)
+                excess -= len(entry.frame)
+        for number in oldest:
+            self._queued -= len(self._entries.pop(number).frame)
+        self.dropped += len(oldest)

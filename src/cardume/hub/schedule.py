@@ -32,9 +32,9 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._guard(work, name), name=name)
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return task
 
     def every(self, seconds: float, job: Job, name: str) -> None:
@@ -55,11 +55,11 @@ class Tasks:
             except Exception:
                 logger.exception("%s failed; it runs again in %g s", name, seconds)
 
-    async def _guard(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        try:
-            await work
-        except Exception:
-            logger.exception("background task %s failed", name)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("background task %s failed", task.get_name(), exc_info=error)
 
 
 class LeaseTimer(Generic[K]):
@@ -99,6 +99,7 @@ class LeaseTimer(Generic[K]):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
+        self._wakes_at = float("inf")
 
     def _arm(self) -> None:
         self.stop()

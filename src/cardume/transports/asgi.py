@@ -21,7 +21,15 @@ from cardume.hub.entry import Entry, prepare
 from cardume.hub.filters import type_filter
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import Namespace
-from cardume.transports.door import Receive, Scope, Send, Visitor, refuse_before_accept
+from cardume.transports.door import (
+    Receive,
+    Scope,
+    Send,
+    Visitor,
+    at_capacity,
+    client_of,
+    refuse_before_accept,
+)
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects.plain import PlainDialect
@@ -77,7 +85,7 @@ class AsgiTransport:
             await self._send(
                 {"type": "websocket.close", "code": goodbye.number, "reason": goodbye.reason}
             )
-        except (OSError, RuntimeError) as error:
+        except Exception as error:
             # Servers say "closed" in their own ways; the reader learns it as a disconnect.
             logger.debug("%s: write failed: %s", connection.id, type(error).__name__)
             connection.close(codes.WRITE_ERROR)
@@ -104,7 +112,13 @@ async def serve_plain(
         await namespace.guard.check(identity, parameters, scope)
         channel = namespace.template.fill(parameters)
     except Exception as error:
-        await _turn_away(send, visitor, _code_for(error))
+        code = _code_for(error)
+        hub.rejects.note(code.reason.replace(" ", "_"), client_of(scope))
+        await _turn_away(send, visitor, code)
+        return
+    if at_capacity(hub):
+        hub.rejects.note("connection_limit", client_of(scope))
+        await _turn_away(send, visitor, codes.CONNECTION_LIMIT)
         return
     await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
     visit = _Visit(hub, identity, receive, send)
@@ -135,20 +149,21 @@ class _Visit:
             reader.cancel()
             # Not `gather`: it would turn a cancellation by anyio into one of its own.
             await asyncio.wait({reader, writer})
+            if not reader.cancelled() and (error := reader.exception()) is not None:
+                logger.debug("%s: read failed: %s", self._connection.id, type(error).__name__)
 
     async def _read(self, channel: str, parameters: dict[str, Any], visitor: Visitor) -> None:
         try:
             subscription = await self._enter(channel, parameters, visitor)
+            while (message := await self._receive())["type"] != "websocket.disconnect":
+                if not self._connection.closing:
+                    await self._take(subscription, message.get("text"))
         except Exception as error:
-            self._connection.close(_code_for(error))
-            subscription = None
-        while True:
-            message = await self._receive()
-            if message["type"] == "websocket.disconnect":
-                self._peer_code = message.get("code")
-                return
-            if subscription is not None and not self._connection.closing:
-                await self._take(subscription, message.get("text"))
+            self._connection.close(_code_for(error, accepted=True))
+            # The writer says goodbye; what comes in until then is read and dropped.
+            while (message := await self._receive())["type"] != "websocket.disconnect":
+                pass
+        self._peer_code = message.get("code")
 
     async def _enter(
         self, channel: str, parameters: dict[str, Any], visitor: Visitor
@@ -176,10 +191,17 @@ class _Visit:
     async def _take(self, subscription: Subscription, text: str | None) -> None:
         if text is None:
             self._connection.close(codes.UNSUPPORTED_DATA)
-        elif len(text) > self._hub.options.max_message:
+        elif _is_longer(text, self._hub.options.max_message):
             self._connection.close(codes.TOO_BIG)
         else:
             await handle(self._hub, subscription, text)
+
+
+def _is_longer(text: str, limit: int) -> bool:
+    """Whether `text` has more than `limit` bytes; counted only where that can matter."""
+    if len(text) > limit or text.isascii():
+        return len(text) > limit
+    return len(text.encode("utf-8", "surrogatepass")) > limit
 
 
 def _last(entry: Entry) -> Position:
@@ -187,17 +209,17 @@ def _last(entry: Entry) -> Position:
     return Position(entry.position.epoch, offset)
 
 
-def _code_for(error: Exception) -> CloseCode:
+def _code_for(error: Exception, *, accepted: bool = False) -> CloseCode:
     match error:
         case InvalidToken():
             return codes.INVALID_TOKEN
         case Refused():
             return codes.close_of_status(error.code.status)
-        case Invalid():
+        case Invalid() if not accepted:  # later, what is invalid is our own
             return codes.BAD_REQUEST_CLOSE
         case Unavailable():
             return codes.SERVER_ERROR
-    logger.error("a handshake failed", exc_info=error)
+    logger.error("a connection failed", exc_info=error)
     return codes.SERVER_ERROR
 
 

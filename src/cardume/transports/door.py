@@ -15,6 +15,7 @@ from cardume.auth.handshake import credentials, header
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.auth.policy import origin_allowed
 from cardume.errors import Invalid
+from cardume.hub.guards import IDENTITY
 from cardume.hub.hub import Hub
 from cardume.wire.messages import Position
 
@@ -74,7 +75,7 @@ async def refuse_before_accept(hub: Hub, scope: Scope, receive: Receive, send: S
     if refusal is None:
         return False
     status, reason = refusal
-    hub.rejects.note(reason, str((scope.get("client") or ("?",))[0]))
+    hub.rejects.note(reason, client_of(scope))
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})  # the server makes it a 403
         return True
@@ -91,12 +92,22 @@ def _refusal(hub: Hub, scope: Scope) -> tuple[int, str] | None:
         return 503, "draining"
     if not hub.handshakes.take(hub.clock.monotonic()):
         return 429, "too_many_handshakes"
-    limit = hub.options.max_connections
-    if limit is not None and hub.stats.active_connections >= limit:
+    if at_capacity(hub):
         return 503, "connection_limit"
     if not origin_ok(hub, scope):
         return 403, "foreign_origin"
     return None
+
+
+def at_capacity(hub: Hub) -> bool:
+    """Whether one more connection would be too many."""
+    limit = hub.options.max_connections
+    return limit is not None and hub.stats.active_connections >= limit
+
+
+def client_of(scope: Scope) -> str:
+    """The peer's address, for a log line."""
+    return str((scope.get("client") or ("?",))[0])
 
 
 def origin_ok(hub: Hub, scope: Scope) -> bool:
@@ -125,7 +136,13 @@ def _position(text: str) -> Position | None:
 
 
 async def identify_request(request: HTTPConnection, hub: Hub) -> Identity:
-    """As `identify`, for an HTTP request: a query string is no place for its token."""
+    """As `identify`, for an HTTP request: a query string is no place for its token.
+
+    Inside a channel's authorisation function the identity is the connection's own.
+    """
+    known = request.scope.get(IDENTITY)
+    if isinstance(known, Identity):
+        return known
     scope = dict(request.scope)
     scope["query_string"] = b""
     return await identify(hub, scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -14,6 +15,9 @@ from cardume.wire.codes import ErrorCode
 
 _POSITION = re.compile(r"([A-Za-z0-9]{1,16}):([0-9]{1,15})", re.ASCII)
 _CHANNEL = re.compile(r"[A-Za-z0-9_.\-]{1,64}(:[A-Za-z0-9_.@=,~\-]{1,190})?", re.ASCII)
+
+MAX_TEXT = 255
+"""Characters of a publication's type, key, source and tags, and of an idempotency key."""
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -175,6 +179,35 @@ def check_channel(name: str) -> str:
     return name
 
 
+def check_texts(**texts: str | None) -> None:
+    """Let through texts that have a form in UTF-8 and at most `MAX_TEXT` characters, and None.
+
+    Raises:
+        Invalid: one is something else; the message says which.
+    """
+    for name, text in texts.items():
+        if text is not None and not _is_text(text):
+            raise Invalid(f"{name} is text of at most {MAX_TEXT} characters")
+
+
+def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """A copy of `tags`, in the order of their names.
+
+    Raises:
+        Invalid: one of them is no text.
+    """
+    if not all(_is_text(name) and _is_text(value) for name, value in tags.items()):
+        raise Invalid(f"tags are texts of at most {MAX_TEXT} characters by name")
+    return dict(sorted(tags.items()))
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        return False
+    # A lone surrogate: it would blow up in every encoder behind us.
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def namespace_of(channel: str) -> str:
     """The part before the colon; a name without a colon is its own namespace."""
     return channel.partition(":")[0]
@@ -182,4 +215,11 @@ def namespace_of(channel: str) -> str:
 
 def rfc3339(seconds: float) -> str:
     """RFC 3339 in UTC with milliseconds: ``2026-11-20T12:00:00.123Z``."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, fraction = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_whole_second(second)}.{fraction // 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _whole_second(second: int) -> str:
+    # Every publication is dated, and most of them now: 1.2 µs become 0.5.
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]

@@ -1,0 +1,86 @@
+"""What only the memory engine promises: its memory is bounded."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import pytest
+
+from cardume.clock import SystemClock
+from cardume.engines import engine_from_url
+from cardume.engines import memory as memory_module
+from cardume.engines.base import Retention
+from cardume.engines.memory import MemoryEngine
+from cardume.errors import ConfigurationError, Unavailable
+from cardume.testing import FakeClock
+from cardume.wire.messages import Position, Publication
+
+KEEP = Retention(100, 600.0)
+SAID = Publication(data=b'{"value":1}', time=1.0)
+
+
+def test_an_engine_is_chosen_by_its_url() -> None:
+    assert isinstance(engine_from_url("memory://", SystemClock()), MemoryEngine)
+    with pytest.raises(ConfigurationError, match="memory://"):
+        engine_from_url("carrier-pigeon://", SystemClock())
+
+
+async def test_the_memory_of_100_000_idle_channels_is_released() -> None:
+    clock = FakeClock()
+    engine = MemoryEngine(clock)
+    tracemalloc.start()
+    try:
+        await engine.publish("busy", SAID, KEEP)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for n in range(100_000):
+            await engine.publish(f"room:{n}", SAID, KEEP)
+        full = tracemalloc.get_traced_memory()[0] - before
+        await clock.advance(3600 + KEEP.ttl * 10)
+        for _ in range(100_000 + 256):
+            await engine.publish("busy", SAID, KEEP)
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert full > 20_000_000
+    assert left < full / 20
+
+
+async def test_a_forgotten_channel_comes_back_in_another_epoch() -> None:
+    clock = FakeClock()
+    engine = MemoryEngine(clock)
+    old = await engine.publish("room:1", SAID, KEEP)
+    await clock.advance(100_000)
+    for _ in range(512):
+        await engine.publish("busy", SAID, KEEP)
+    replay = await engine.replay("room:1", old, KEEP, 300)
+    assert replay.publications is None
+    assert replay.top.epoch != old.epoch
+
+
+async def test_a_subscribed_channel_is_not_forgotten() -> None:
+    clock = FakeClock()
+    engine = MemoryEngine(clock)
+    await engine.subscribe("room:1")
+    old = await engine.publish("room:1", SAID, KEEP)
+    await clock.advance(100_000)
+    for _ in range(512):
+        await engine.publish("busy", SAID, KEEP)
+    assert await engine.publish("room:1", SAID, KEEP) == Position(old.epoch, 2)
+
+
+async def test_keys_are_bounded_and_refused_rather_than_risked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory_module, "MAX_KEYS", 10)
+    clock = FakeClock()
+    engine = MemoryEngine(clock)
+    for n in range(10):
+        await engine.publish("a", SAID, KEEP, f"k{n}")
+    with pytest.raises(Unavailable):
+        await engine.publish("a", SAID, KEEP, "one too many")
+    assert (await engine.publish("a", SAID, KEEP, "k3")).offset == 4
+    await clock.advance(301)
+    assert (await engine.publish("a", SAID, KEEP, "one too many")).offset == 11

@@ -1,0 +1,1 @@
+"""What several rooms of the tests share: peers, engines and servers. No mocks of our own code."""
