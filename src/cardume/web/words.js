@@ -1,0 +1,79 @@
+/** How numbers, times and codes are said. */
+
+/** @param {number} milliseconds @returns {string} "now", "12 s", "5 min", "3 h", "2 d" */
+export function duration(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** @param {number|null} at @param {number} now @returns {string} */
+export function ago(at, now) {
+  if (at === null) return "never";
+  return now - at < 1500 ? "just now" : `${duration(now - at)} ago`;
+}
+
+/** @param {number|null} at @returns {string} date and time as people here write them */
+export function moment(at) {
+  return at === null ? "" : new Date(at).toLocaleString();
+}
+
+/** @type {Record<string, string>} */
+const NAMES = { ph: "pH", gh: "GH", kh: "KH", tds: "TDS", orp: "ORP", co2: "CO₂", oxygen: "Oxygen" };
+
+/** @param {string} metric @returns {string} */
+export function metricName(metric) {
+  const words = metric.replace(/[_.-]+/g, " ").trim() || metric;
+  return NAMES[metric] ?? words[0].toUpperCase() + words.slice(1);
+}
+
+/** @param {string|null} unit @param {string} metric @returns {string} nothing where the name says it */
+export function unitName(unit, metric) {
+  if (!unit || metricName(metric) === unit) return "";
+  return unit === "C" || unit === "F" ? `°${unit}` : unit;
+}
+
+/** @param {{low: number|null, high: number|null}|null} target @param {string} unit */
+export function targetText(target, unit) {
+  const { low = null, high = null } = target ?? {};
+  const range =
+    low !== null && high !== null ? `${low}–${high}` : low !== null ? `≥ ${low}` : high !== null ? `≤ ${high}` : "";
+  return range && `Target ${range} ${unit}`.trim();
+}
+
+/** @type {Record<string, [string, string]>} a sign that needs no colour, and a word */
+export const CONDITIONS = {
+  ok: ["✓", "In range"],
+  low: ["▼", "Too low"],
+  high: ["▲", "Too high"],
+  stale: ["◷", "Stale"],
+  none: ["?", "No reading yet"],
+  free: ["–", "No target"],
+};
+
+/** @type {Record<string, [string, string]>} */
+export const STATUSES = {
+  online: ["●", "Online"],
+  offline: ["✕", "Offline"],
+  sleeping: ["☾", "Sleeping"],
+  never_seen: ["○", "Never seen"],
+  unknown: ["?", "Unknown"],
+};
+
+/** @type {Record<string, string>} why a device is not online */
+export const REASONS = {
+  lwt: "its connection was lost",
+  graceful: "it said goodbye",
+  timeout: "silent for too long",
+};
+
+/** @type {Record<string, [string, string]>} */
+export const SEVERITIES = {
+  info: ["i", "Info"],
+  warning: ["!", "Warning"],
+  minor: ["!", "Minor"],
+  major: ["!!", "Major"],
+  critical: ["!!!", "Critical"],
+};
