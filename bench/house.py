@@ -1,0 +1,115 @@
+"""A real `cardume serve` of our own: temporary database, free ports, one process to be weighed."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from cardume.auth.signer import TokenSigner
+from cardume.clock import SystemClock
+
+MIB = 1 << 20
+_UP = re.compile(r"http://[^:]+:(\d+)/, MQTT on [^:]+:(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A registered device, and the aquarium it watches."""
+
+    device_id: str
+    key: str
+    aquarium_id: int
+
+
+class House:
+    """The server process and what may be asked of it."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path, token: str) -> None:
+        self.folder = folder
+        self.token = token
+        self.database = folder / "cardume.db"
+        assert process.stdout is not None
+        found = _UP.search(process.stdout.readline())
+        if found is None:
+            raise SystemExit("the server did not start")
+        self.port, self.mqtt_port = int(found[1]), int(found[2])
+        self._process = psutil.Process(process.pid)
+
+    def cpu(self) -> float:
+        """CPU seconds of all its threads, user and system."""
+        times = self._process.cpu_times()
+        return times.user + times.system
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        return int(self._process.memory_info().rss)
+
+    def register(self, aquariums: int, devices_each: int = 1) -> list[Device]:
+        """Create aquariums with devices, over HTTP as anybody would."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/api/v1", headers=headers) as api:
+            found: list[Device] = []
+            for number in range(aquariums):
+                id = _post(api, "/aquariums", {"name": f"tank {number}"})["id"]
+                for place in range(devices_each):
+                    body = {"device_id": f"bench-{id}-{place}", "aquarium_id": id}
+                    answer = _post(api, "/devices", body)
+                    found.append(Device(answer["device_id"], answer["key"], id))
+            return found
+
+    def stored(self) -> dict[int, tuple[int, int]]:
+        """Count and sum of the stored values, by aquarium."""
+        query = "SELECT aquarium_id, count(*), sum(CAST(value AS INTEGER)) FROM readings GROUP BY 1"
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        try:
+            return {id: (count, total) for id, count, total in connection.execute(query)}
+        finally:
+            connection.close()
+
+
+def _post(api: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = api.post(path, json=body)
+    answer.raise_for_status()
+    created: dict[str, Any] = answer.json()
+    return created
+
+
+@contextmanager
+def house(folder: Path | None = None, command: list[str] | None = None) -> Iterator[House]:
+    """A server that is up; it and its database are gone afterwards.
+
+    `command` is put in front of the server's own, for a profiler.
+    """
+    secret = secrets.token_urlsafe(32)
+    token = TokenSigner(secret, SystemClock()).mint("bench", ttl=86_400.0, role="admin")
+    with tempfile.TemporaryDirectory(prefix="cardume-bench-", dir=folder) as name:
+        serve = [sys.executable, "-m", "cardume", "serve", "--port", "0", "--mqtt-port", "0"]
+        process = subprocess.Popen(
+            [*(command or []), *serve, "--log-level", "warning"],
+            cwd=name,
+            env={**os.environ, "CARDUME_JWT_SECRET": secret, "CARDUME_DRAIN_WINDOW": "0"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield House(process, Path(name), token)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
