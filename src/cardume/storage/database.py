@@ -9,22 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self
 
 import msgspec
-from sqlalchemy import Executable, event, make_url
+from sqlalchemy import Executable, Insert, event, text
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from cardume.errors import CardumeError, ConfigurationError, Unavailable
+from cardume.errors import CardumeError, ConfigurationError, Invalid, Unavailable
 from cardume.storage.migrate import upgrade
+from cardume.storage.sqlite import (
+    OUT_OF_REACH,
+    begin_immediate,
+    checked_url,
+    is_ours,
+    prepare_reader,
+    prepare_writer,
+    probe,
+)
+from cardume.storage.statements import driver_sql
 
 logger = logging.getLogger("cardume.storage")
 
 READERS = 4
+
+EMITS_PER_TURN = 32
+"""Publications after which the loop has a turn: connections write what they were given, and a large
+batch does not look to them as if they had fallen behind."""
 
 
 class Publish(Protocol):
@@ -57,6 +72,15 @@ class Write:
         result: CursorResult[Any] = await self._connection.execute(statement, parameters)
         return result
 
+    async def execute_rows(self, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Insert rows whose values are in the order of the table's columns; how many there are new.
+
+        They go to the driver as they are, past SQLAlchemy's work for each row and its types.
+        """
+        sql = driver_sql(statement, self._connection.dialect)
+        result = await self._connection.exec_driver_sql(sql, list(rows))
+        return result.rowcount
+
     def emit(self, channel: str, type: str, data: Any, *, key: str | None = None) -> None:
         """Publish this if, and after, the transaction commits."""
         self.emits.append(Emit(channel, type, data, key))
@@ -70,17 +94,7 @@ class Storage:
     """The database behind the apps, by URL; an async context manager that may be entered again."""
 
     def __init__(self, url: str, publish: Publish) -> None:
-        try:
-            self._url = make_url(url)
-        except ArgumentError:
-            raise ConfigurationError(
-                "CARDUME_DATABASE_URL is not a URL such as sqlite+aiosqlite:///cardume.db"
-            ) from None
-        if self._url.get_backend_name() != "sqlite":
-            raise ConfigurationError(
-                f"CARDUME_DATABASE_URL: no {self._url.get_backend_name()!r} yet; "
-                "use sqlite+aiosqlite:///cardume.db"
-            )
+        self._url = checked_url(url)
         self._publish = publish
         self._turn = asyncio.Lock()
         self._writer: AsyncEngine | None = None
@@ -90,9 +104,9 @@ class Storage:
         """Whether the last transaction was kept."""
 
     async def __aenter__(self) -> Self:
-        self._opened += 1
-        if self._opened == 1:
+        if self._opened == 0:
             await self.open()
+        self._opened += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -108,16 +122,21 @@ class Storage:
         """
         self._writer = create_async_engine(self._url, pool_size=1, max_overflow=0)
         self._reader = create_async_engine(self._url, pool_size=READERS, max_overflow=0)
-        event.listen(self._writer.sync_engine, "connect", _prepare_writer)
-        event.listen(self._writer.sync_engine, "begin", _begin_immediate)
-        event.listen(self._reader.sync_engine, "connect", _prepare_reader)
+        event.listen(self._writer.sync_engine, "connect", prepare_writer)
+        event.listen(self._writer.sync_engine, "begin", begin_immediate)
+        event.listen(self._reader.sync_engine, "connect", prepare_reader)
         try:
+            await asyncio.to_thread(probe, self._url, self._writer.dialect)
             async with self._writer.begin() as connection:
                 await connection.run_sync(upgrade)
-        except DBAPIError as error:
-            raise ConfigurationError(
-                f"the database at {self._url.render_as_string()} cannot be used: {error.orig}"
-            ) from error
+                # Changes nothing, but says now and not at the first reading if nothing can be.
+                await connection.execute(text("UPDATE alembic_version SET version_num=version_num"))
+        except BaseException as error:
+            await self.close()  # a connection left open keeps its thread, and that the process
+            if not isinstance(error, DBAPIError | sqlite3.Error):
+                raise
+            where, why = self._url.render_as_string(), getattr(error, "orig", error)
+            raise ConfigurationError(f"the database at {where} cannot be used: {why}") from error
 
     async def close(self) -> None:
         """Let go; the writer last, so that it is the one that checkpoints."""
@@ -132,7 +151,10 @@ class Storage:
 
         Raises:
             Unavailable: nothing of it was kept: full or read-only disk, lost database.
+            Invalid: a number from outside is larger than any that a row holds.
             sqlalchemy.exc.IntegrityError: a constraint said no; nothing was kept either.
+
+        Anything else that the database refuses is a bug in a statement, and raised as it is.
         """
         assert self._writer is not None, "Storage.open() comes first"
         async with self._turn:
@@ -142,9 +164,11 @@ class Storage:
                     write = Write(connection)
                     yield write
                     await _to_the_end(self._keep(connection, write))
-            except IntegrityError:
-                raise
-            except SQLAlchemyError as error:
+            except OverflowError:
+                raise Invalid("a number has more than 64 bits") from None
+            except OUT_OF_REACH as error:
+                if is_ours(error):
+                    raise
                 self._failed(error)
                 raise Unavailable("the database did not keep it") from error
 
@@ -154,12 +178,17 @@ class Storage:
 
         Raises:
             Unavailable: the database is out of reach.
+            Invalid: a number from outside is larger than any that a row holds.
         """
         assert self._reader is not None, "Storage.open() comes first"
         try:
             async with self._reader.connect() as connection:
                 yield connection
-        except SQLAlchemyError as error:
+        except OverflowError:
+            raise Invalid("a number has more than 64 bits") from None
+        except OUT_OF_REACH as error:
+            if is_ours(error):
+                raise
             raise Unavailable("the database did not answer") from error
 
     async def _keep(self, connection: AsyncConnection, write: Write) -> None:
@@ -167,14 +196,19 @@ class Storage:
         self.healthy = True
         for callback in write.kept:
             callback()
-        for emit in write.emits:
+        for number, emit in enumerate(write.emits, 1):
+            if number % EMITS_PER_TURN == 0:
+                await asyncio.sleep(0)
             try:
                 await self._publish(emit.channel, emit.type, emit.data, key=emit.key)
-            except CardumeError as error:
-                # Kept is kept: subscribers learn of the gap by their positions.
-                logger.error("a committed event was not published: %s", type(error).__name__)
+            except Exception as error:
+                # Kept is kept: subscribers learn of the gap by their positions. And whoever
+                # wrote must not take it for lost and write it again.
+                bug = None if isinstance(error, CardumeError) else error
+                name = type(error).__name__
+                logger.error("a committed event was not published: %s", name, exc_info=bug)
 
-    def _failed(self, error: SQLAlchemyError) -> None:
+    def _failed(self, error: Exception) -> None:
         if self.healthy:
             cause = getattr(error, "orig", None) or type(error).__name__
             logger.error("a transaction was not kept: %s", ascii(str(cause))[:200])
@@ -190,26 +224,9 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
             await asyncio.wait({task})
         except asyncio.CancelledError as error:
             cancelled = error
-    task.result()
+    failure = task.exception()
+    # Whoever cancelled us waits for that; that nothing was kept would make callers try again.
     if cancelled is not None:
-        raise cancelled
-
-
-def _prepare_writer(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy begins; the driver must not begin for it
-    _pragmas(connection, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-
-
-def _prepare_reader(connection: Any, _record: Any) -> None:
-    _pragmas(connection, "query_only=ON")
-
-
-def _pragmas(connection: Any, *pragmas: str) -> None:
-    cursor = connection.cursor()
-    for pragma in ("busy_timeout=5000", *pragmas):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_immediate(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+        raise cancelled from failure
+    if failure is not None:
+        raise failure

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Insert, Table
+from functools import lru_cache
+
+from sqlalchemy import Dialect, Insert, Table
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 
 def insert_new(table: Table) -> Insert:
     """Insert rows, and leave out those that a unique index knows already."""
     return sqlite_insert(table).on_conflict_do_nothing()
+
+
+@lru_cache(maxsize=32)
+def driver_sql(statement: Insert, dialect: Dialect) -> str:
+    """An insert as the driver takes it: one parameter for each column, in the table's order."""
+    return str(statement.compile(dialect=dialect))
 
 
 def insert_or_replace(table: Table) -> Insert:

@@ -104,7 +104,10 @@ sensors = Table(
 readings = Table(
     "readings",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    # INTEGER is SQLite's own row id: BIGINT would be an index of its own, written for each reading.
+    Column(
+        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    ),
     _aquarium(),
     Column("sensor_id", Integer, nullable=False),
     Column("device_id", String(64)),

@@ -163,7 +163,12 @@ def upgrade() -> None:
 
     op.create_table(
         "readings",
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
         sa.Column("aquarium_id", sa.Integer(), nullable=False),
         sa.Column("sensor_id", sa.Integer(), nullable=False),
         sa.Column("device_id", sa.String(length=64), nullable=True),
