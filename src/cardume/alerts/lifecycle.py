@@ -365,8 +365,9 @@ def _peak(alert: Alert, value: float | None) -> float | None:
         return alert.peak_value if value is None else value
     if alert.threshold is None:
         return alert.peak_value
-    known, new = abs(alert.peak_value - alert.threshold), abs(value - alert.threshold)
-    return value if new > known else alert.peak_value
+    known, new = alert.peak_value - alert.threshold, value - alert.threshold
+    # Farther on the same side: back in the band may be farther from the bound than the peak is.
+    return value if new * known > known * known else alert.peak_value
 
 
 def _unacked(alert: Alert) -> Alert:

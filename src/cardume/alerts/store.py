@@ -19,7 +19,9 @@ _FIELDS = [alerts.c[name] for name in Alert.__struct_fields__]
 
 
 def _alert(row: Row[Any]) -> Alert:
-    return msgspec.convert(dict(row._mapping), Alert, strict=False)
+    # Not `_mapping`: its names are a kind of str that msgspec does not take for one.
+    values = dict(zip(Alert.__struct_fields__, row, strict=True))
+    return msgspec.convert(values, Alert, strict=False)
 
 
 async def latest(tx: Write, dedupe_key: str) -> Alert | None:

@@ -5,6 +5,8 @@ Owned by one process. What changes is stored first and takes effect here on the 
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Any
 
 import msgspec
@@ -23,6 +25,13 @@ UNKNOWN_FOR = 10.0
 
 MAX_UNKNOWN = 10_000
 
+CLOCK_STEP = 5.0
+"""Seconds by which wall and monotonic time may drift apart before we say the clock was set."""
+
+_is_id = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
+
+logger = logging.getLogger("cardume.devices")
+
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
     """A registered device."""
@@ -39,12 +48,19 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     """`last_seen_at` as the database has it; the one in `state` may be newer."""
 
     @classmethod
-    def from_row(cls, row: Row[Any]) -> Device:
+    def from_row(cls, row: Row[Any], now: float) -> Device:
+        """The device as stored. What it holds from the future was written by a wrong clock."""
         columns = dict(row._mapping)
         state = msgspec.convert(
             {name: columns.pop(name) for name in STATE_COLUMNS}, DeviceState, strict=False
         )
-        return cls(**columns, state=state, stored_seen=state.last_seen_at)
+        return cls(**columns, state=_not_after(state, now), stored_seen=state.last_seen_at)
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between its messages: its owner's word, else its own."""
+        promised = (self.report or {}).get("interval")
+        return self.expected_interval or (promised if isinstance(promised, int | float) else None)
 
 
 class Registry:
@@ -59,6 +75,7 @@ class Registry:
         self._lwt_hold = lwt_hold
         self._devices: dict[str, Device] = {}
         self._unknown: dict[str, float] = {}
+        self._offset = clock.now() - clock.monotonic()
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -67,7 +84,8 @@ class Registry:
         """Read all devices. A status is never rewritten at a start (row 23)."""
         async with self._storage.read() as connection:
             rows = await connection.execute(select(devices))
-            self._devices = {row.device_id: Device.from_row(row) for row in rows}
+            now = self._clock.now()
+            self._devices = {row.device_id: Device.from_row(row, now) for row in rows}
 
     def get(self, device_id: str) -> Device | None:
         return self._devices.get(device_id)
@@ -79,17 +97,19 @@ class Registry:
         """The device, from the database if it is not known here yet."""
         known = self._devices.get(device_id)
         now = self._clock.monotonic()
-        if known is not None or self._unknown.get(device_id, 0.0) > now:
+        if known is not None or self._unknown.get(device_id, 0.0) > now or not _is_id(device_id):
             return known
         async with self._storage.read() as connection:
             query = select(devices).where(devices.c.device_id == device_id)
             row = (await connection.execute(query)).first()
+        if device_id in self._devices:  # somebody else looked, too, and it may have moved on
+            return self._devices[device_id]
         if row is None:
             if len(self._unknown) >= MAX_UNKNOWN:
                 self._unknown.clear()
             self._unknown[device_id] = now + UNKNOWN_FOR
             return None
-        self.put(Device.from_row(row))
+        self.put(Device.from_row(row, self._clock.now()))
         return self._devices[device_id]
 
     async def authenticate(self, device_id: str, key: str) -> Device | None:
@@ -111,25 +131,43 @@ class Registry:
         return Policy(
             offline_after=self._offline_after,
             lwt_hold=self._lwt_hold,
-            expected_interval=device.expected_interval,
+            expected_interval=device.interval,
         )
 
     def deadline(self, device: Device, link_up_since: float) -> float | None:
         """When silence will say something about `device`, in wall seconds."""
         return deadline_of(device.state, self.policy(device), link_up_since=link_up_since)
 
-    def shift(self, seconds: float) -> None:
-        """Our wall clock was put right by `seconds`: what we dated by it moves along.
+    def follow_clock(self) -> None:
+        """Where our wall clock was set, move what we dated by it along.
 
-        Without it a machine that starts in 1970 and then hears of the time would take every
-        device for fifty years silent.
+        An NTP step must neither expire nor revive anybody: a machine that starts in 1970 and
+        then hears of the time would take every device for fifty years silent.
         """
+        now = self._clock.now()
+        offset = now - self._clock.monotonic()
+        step, self._offset = offset - self._offset, offset
+        if abs(step) <= CLOCK_STEP:
+            return
+        logger.warning("the wall clock was set by %+.0f s; deadlines move along", step)
         for device in self.all():
-            state = device.state
-            moved = {
-                name: value + seconds
-                for name in ("last_seen_at", "hold_until")
-                if (value := getattr(state, name)) is not None
-            }
-            state = msgspec.structs.replace(state, **moved)
+            state = _not_after(_shifted(device.state, step), now)
             self.put(msgspec.structs.replace(device, state=state))
+
+
+def _shifted(state: DeviceState, seconds: float) -> DeviceState:
+    moved = {
+        name: value + seconds
+        for name in ("last_seen_at", "hold_until")
+        if (value := getattr(state, name)) is not None
+    }
+    return msgspec.structs.replace(state, **moved)
+
+
+def _not_after(state: DeviceState, now: float) -> DeviceState:
+    seen = state.last_seen_at
+    return msgspec.structs.replace(
+        state,
+        last_seen_at=None if seen is None else min(seen, now),
+        status_since=min(state.status_since, now),
+    )

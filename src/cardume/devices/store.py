@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, insert, or_, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cardume.auth.secrets import hash_key
@@ -67,15 +68,15 @@ async def store_transition(
     """Keep a change of status, and that it happened.
 
     Compare-and-set: False if the row is not the one we stepped from, or somebody has stored a
-    newer sign of life. A stale writer must not declare a living device dead.
+    newer sign of life than we know of. A stale writer must not declare a living device dead.
     """
-    heard = after.last_seen_at
+    # What we stored ourselves may lie ahead of what we know: our clock was put back since.
+    heard = max(after.last_seen_at or 0.0, device.stored_seen or 0.0)
     same = [
         devices.c.device_id == device.device_id,
         devices.c.state_version == before.state_version,
+        or_(devices.c.last_seen_at.is_(None), devices.c.last_seen_at <= heard),
     ]
-    if heard is not None:
-        same.append(or_(devices.c.last_seen_at.is_(None), devices.c.last_seen_at <= heard))
     values = msgspec.structs.asdict(after)
     changed = await tx.execute(update(devices).where(*same).values(**values))
     if changed.rowcount != 1:
@@ -92,6 +93,13 @@ async def store_transition(
         )
     )
     return True
+
+
+async def stored(tx: Write, device_id: str, now: float) -> Device | None:
+    """The device as the database has it."""
+    query = select(devices).where(devices.c.device_id == device_id)
+    row = (await tx.execute(query)).first()
+    return None if row is None else Device.from_row(row, now)
 
 
 async def store_signs_of_life(tx: Write, seen: list[Device]) -> None:
@@ -125,11 +133,13 @@ async def events_of(
     return [dict(row._mapping) for row in rows]
 
 
-async def transitions_since(connection: AsyncConnection, device_id: str, since: float) -> int:
-    """How many transitions a device made since `since`; they tell a flapping one."""
+async def transitions_since(
+    connection: AsyncConnection, device_ids: Sequence[str], since: float
+) -> dict[str, int]:
+    """How many transitions devices made since `since`; they tell a flapping one."""
     query = (
-        select(device_events.c.id)
-        .where(device_events.c.device_id == device_id, device_events.c.at >= since)
-        .limit(100)
+        select(device_events.c.device_id, func.count())
+        .where(device_events.c.device_id.in_(device_ids), device_events.c.at >= since)
+        .group_by(device_events.c.device_id)
     )
-    return len((await connection.execute(query)).all())
+    return {device_id: count for device_id, count in await connection.execute(query)}

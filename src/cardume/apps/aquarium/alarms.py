@@ -193,7 +193,8 @@ class Alarms:
         alert = await store.get(self._tx, alert_id)
         if not alert.is_open or alert.clear_after is None:
             return
-        if alert.clear_after <= self._now:
+        # Farther away than it ever was put: our clock was set back since.
+        if not self._now < alert.clear_after <= self._now + CLEAR_HOLD:
             await self._save(clear(alert, at=self._now))
         else:
             self.pending[alert_id] = alert.clear_after

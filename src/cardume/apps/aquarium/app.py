@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import HTTPConnection
 
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.decisions import AckAction, Decisions, ShelveAction
 from cardume.apps.aquarium.ingest import Ingest
 from cardume.apps.aquarium.overview import Link, Overview, read_overview
+from cardume.apps.aquarium.statuses import (
+    FLAPPING_WITHIN,
+    DeviceStatusView,
+    device_overview,
+    status_view,
+)
 from cardume.apps.aquarium.views import AlertView, DeviceView, device_view, stamp
 from cardume.apps.aquarium.watch import Watch
 from cardume.auth.identity import Identity
 from cardume.devices.registry import Device, Registry
+from cardume.devices.store import transitions_since
 from cardume.hub.outbox import SlowPolicy
 from cardume.storage.database import Storage
 from cardume.transports.fastapi import Hub
@@ -62,7 +70,7 @@ class Aquarium:
             lwt_hold=self.options.lwt_hold,
         )
         self.catalogue = Catalogue(storage, self.devices)
-        self.ingest = Ingest(storage, self.catalogue, hub.clock, self.options.prefix, self._heard)
+        self.ingest = Ingest(storage, self.catalogue, hub.clock, self.options.prefix, self._told)
         self.watch = Watch(hub, storage, self.catalogue, self.ingest)
         self.decisions = Decisions(storage, self.catalogue, self.ingest)
         self.connected: Callable[[Device], bool] = _connected_by_hint
@@ -102,16 +110,32 @@ class Aquarium:
         Raises:
             Refused: 404.
         """
-        devices = [
-            self.device_view(device)
-            for device in self.devices.all()
-            if device.aquarium_id == aquarium_id
-        ]
+        devices = [device for device in self.devices.all() if device.aquarium_id == aquarium_id]
         async with self.storage.read() as connection:
-            return await read_overview(connection, aquarium_id, devices, self.link())
+            statuses = await self.statuses(connection, devices)
+            views = [device_overview(*known) for known in zip(devices, statuses, strict=True)]
+            return await read_overview(connection, aquarium_id, views, self.link())
 
-    def _heard(self, device_ids: Iterable[str]) -> None:
-        self.watch.heard(device_ids)
+    async def statuses(
+        self, connection: AsyncConnection, devices: Sequence[Device]
+    ) -> list[DeviceStatusView]:
+        """What is known of the life of `devices`, in their order."""
+        since = self.hub.clock.now() - FLAPPING_WITHIN
+        ids = [device.device_id for device in devices]
+        transitions = await transitions_since(connection, ids, since)
+        return [
+            status_view(
+                device,
+                self.devices,
+                link_up_since=self.watch.link_up_since,
+                connected=self.connected(device),
+                transitions=transitions.get(device.device_id, 0),
+            )
+            for device in devices
+        ]
+
+    def _told(self, device_ids: Iterable[str], pending: Mapping[int, float]) -> None:
+        self.watch.told(device_ids, pending)
 
     def _declare(self) -> None:
         @self.hub.channel(

@@ -5,9 +5,12 @@ Read once at the start; changed only by `Storage.write` commits, so it is never 
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 from sqlalchemy import select
 
+from cardume.alerts.lifecycle import Severity
 from cardume.alerts.rules import Rule, RuleState
 from cardume.auth.identity import Identity
 from cardume.devices.registry import Registry
@@ -53,7 +56,7 @@ class Catalogue:
         self.units: dict[tuple[int, str], str] = {}
         """The unit of a metric's target, for readings that name none."""
         self._rules_by_metric: dict[tuple[int, str], list[AquariumRule]] = {}
-        self._sensors_of: dict[str, int] = {}
+        self._sensors_of: Counter[tuple[int, str | None]] = Counter()
 
     async def load(self) -> None:
         """Read everything."""
@@ -89,6 +92,16 @@ class Catalogue:
         if not (exists and self.is_member(identity, aquarium_id)):
             raise Refused(codes.PERMISSION_DENIED, f"not a member of aquarium {aquarium_id}")
 
+    def check_writer(self, identity: Identity, aquarium_id: int) -> None:
+        """Let members and admins change things; a service reads.
+
+        Raises:
+            Refused: as `check_member`; 403 for services that are no members.
+        """
+        self.check_member(identity, aquarium_id)
+        if not (identity.is_admin or self.is_member(identity, aquarium_id)):
+            raise Refused(codes.PERMISSION_DENIED, "a service reads; only members change things")
+
     def check_owner(self, identity: Identity, aquarium_id: int) -> None:
         """Let owners and admins pass.
 
@@ -120,12 +133,13 @@ class Catalogue:
 
     def put_sensor(self, sensor: Sensor) -> None:
         key = (sensor.aquarium_id, sensor.source)
-        if key not in self.sensors and sensor.device_id is not None:
-            self._sensors_of[sensor.device_id] = self._sensors_of.get(sensor.device_id, 0) + 1
+        if key not in self.sensors:
+            self._sensors_of[sensor.aquarium_id, sensor.device_id] += 1
         self.sensors[key] = sensor
 
-    def sensor_count(self, device_id: str) -> int:
-        return self._sensors_of.get(device_id, 0)
+    def sensor_count(self, aquarium_id: int, device_id: str | None) -> int:
+        """How many sources a device has in an aquarium; None: those entered by hand."""
+        return self._sensors_of[aquarium_id, device_id]
 
     def put_rule(self, rule: AquariumRule) -> None:
         self.remove_rule(rule.rule.id, keep_state=True)
@@ -153,7 +167,8 @@ class Catalogue:
         for rule in [r for r in self.rules.values() if r.aquarium_id == aquarium_id]:
             self.remove_rule(rule.rule.id)
         for key in [key for key in self.sensors if key[0] == aquarium_id]:
-            del self.sensors[key]
+            sensor = self.sensors.pop(key)
+            self._sensors_of.pop((aquarium_id, sensor.device_id), None)
         for target in [key for key in self.units if key[0] == aquarium_id]:
             del self.units[target]
 
@@ -162,5 +177,6 @@ def rule_from(row: dict[str, object]) -> AquariumRule:
     """A rule out of its row."""
     sensor_id = row.pop("sensor_id")
     values = {name: row[name] for name in Rule.__struct_fields__ if name in row}
+    values["severity"] = Severity(str(row["severity"]))
     rule = Rule(**values, sensor=None if sensor_id is None else str(sensor_id))  # type: ignore[arg-type]
     return AquariumRule(row["aquarium_id"], row["name"], rule)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import itertools
 import secrets
 from collections.abc import Iterable
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -21,13 +22,13 @@ from cardume.apps.aquarium.catalogue import Catalogue, Sensor
 from cardume.apps.aquarium.views import device_status_event, reading_event
 from cardume.devices.liveness import DeviceState, Event, Step, step
 from cardume.devices.registry import Device
-from cardume.devices.store import store_signs_of_life, store_transition
+from cardume.devices.store import store_signs_of_life, store_transition, stored
 from cardume.storage.database import Write
 from cardume.storage.statements import insert_new
 from cardume.storage.tables import readings, rule_states, sensors
 
 MAX_SENSORS = 256
-"""Metrics of one device; a device that invents names is not followed for ever."""
+"""Metrics of one device, or by hand: one that invents names is not followed for ever."""
 
 LATE = 300.0
 """Seconds after which a reading is history: stored, but no reason for an alert."""
@@ -47,6 +48,9 @@ _LATEST = (
     )
 )
 
+_NEW = insert_new(readings)
+_values = itemgetter(*readings.c.keys())
+
 Row = dict[str, Any]
 
 
@@ -54,11 +58,16 @@ class ReadingIds:
     """Ids that rise with time: the table grows at its end, and nobody has to ask for the next."""
 
     def __init__(self) -> None:
+        self.kept = 0
+        """Readings stored since the start, by hand or by device."""
         self._count = itertools.count(secrets.randbelow(1 << 20))
 
     def next(self, now: float) -> int:
         """43 bits of milliseconds, 20 of a counter."""
         return (int(now * 1000) << 20) | (next(self._count) & 0xFFFFF)
+
+    def count(self, kept: int) -> None:
+        self.kept += kept
 
 
 class Changes:
@@ -73,7 +82,8 @@ class Changes:
         self._devices: dict[str, Device] = {}
         self._transitions: list[tuple[Device, DeviceState, Step]] = []
         self._sensors: dict[tuple[int, str], Sensor] = {}
-        self._new_sensors: dict[str, int] = {}
+        self._new_sensors: dict[tuple[int, str | None], int] = {}
+        self._reported: set[str] = set()
         self._rows: list[Row] = []
 
     # -- devices ----------------------------------------------------------------------------
@@ -94,26 +104,19 @@ class Changes:
             self._transitions.append((device, device.state, result))
         return result.note
 
-    def report(self, device_id: str, report: Row, interval: float | None) -> None:
+    def report(self, device_id: str, report: Row) -> None:
         """Keep what a device says of itself."""
         device = self.device(device_id)
         if device is not None and device.report != report:
-            # Not yet stored: asking for a write by forgetting when the last one was.
-            self._devices[device_id] = msgspec.structs.replace(
-                device,
-                report=report,
-                expected_interval=device.expected_interval or interval,
-                stored_seen=None,
-            )
+            self._devices[device_id] = msgspec.structs.replace(device, report=report)
+            self._reported.add(device_id)
 
     async def _store_devices(self) -> None:
         for device, before, result in self._transitions:
             transition = result.transition
             assert transition is not None
             if not await store_transition(self._tx, device, before, result.state, transition):
-                # The row moved under us: the database is right, and asked again next time.
-                self._devices.pop(device.device_id, None)
-                self._tx.on_commit(partial(self._catalogue.devices.remove, device.device_id))
+                await self._believe_database(device.device_id)
                 continue
             event = device_status_event(device, result.state, transition)
             self._emit(device.aquarium_id, "device_status", event, f"status/{device.device_id}")
@@ -125,15 +128,27 @@ class Changes:
             stored = msgspec.structs.replace(device, stored_seen=device.state.last_seen_at)
             self._devices[device.device_id] = stored
 
+    async def _believe_database(self, device_id: str) -> None:
+        """The row moved under us, so what we made of the old one is wrong."""
+        self._devices.pop(device_id, None)
+        device = await stored(self._tx, device_id, self._now)
+        if device is None:
+            self._tx.on_commit(partial(self._catalogue.devices.remove, device_id))
+        else:
+            self._tx.on_commit(partial(self._catalogue.devices.put, device))
+
     def _worth_storing(self, device: Device) -> bool:
         known = self._catalogue.devices.get(device.device_id)
-        if known is None or device.stored_seen is None or device.state.last_seen_at is None:
+        if known is None or device.device_id in self._reported:
             return True
-        if device.state.hold_until != known.state.hold_until:
+        seen = device.state.last_seen_at
+        if device.state != msgspec.structs.replace(known.state, last_seen_at=seen):
             return True
+        if seen is None or device.stored_seen is None:
+            return seen is not device.stored_seen
         threshold = self._catalogue.devices.policy(device).threshold
-        age = device.state.last_seen_at - device.stored_seen
-        return age >= min(STORE_SEEN_EVERY, threshold / 10)
+        # Either way: our clock may have been put back since.
+        return abs(seen - device.stored_seen) >= min(STORE_SEEN_EVERY, threshold / 10)
 
     # -- readings ---------------------------------------------------------------------------
 
@@ -150,11 +165,11 @@ class Changes:
         received_at: float,
         **more: Any,
     ) -> Row | None:
-        """Add a reading to the transaction; None if the device has too many sensors."""
+        """Add a reading to the transaction; None if its device has too many sensors."""
         source = f"{device_id or ''}/{metric}/{sensor}"
         found = self._sensor(aquarium_id, source)
         if found is None:
-            if device_id is not None and not self._room_for_sensor(device_id):
+            if not self._room_for_sensor(aquarium_id, device_id):
                 return None
             found = await self._new_sensor(aquarium_id, source, device_id, sensor, metric, unit)
         row = {
@@ -182,10 +197,10 @@ class Changes:
         key = (aquarium_id, source)
         return self._sensors.get(key) or self._catalogue.sensors.get(key)
 
-    def _room_for_sensor(self, device_id: str) -> bool:
-        new = self._new_sensors.get(device_id, 0) + 1
-        self._new_sensors[device_id] = new
-        return self._catalogue.sensor_count(device_id) + new <= MAX_SENSORS
+    def _room_for_sensor(self, aquarium_id: int, device_id: str | None) -> bool:
+        new = self._new_sensors.get((aquarium_id, device_id), 0) + 1
+        self._new_sensors[aquarium_id, device_id] = new
+        return self._catalogue.sensor_count(aquarium_id, device_id) + new <= MAX_SENSORS
 
     async def _new_sensor(
         self,
@@ -221,14 +236,13 @@ class Changes:
         if latest:
             await self._tx.execute(_LATEST, [_latest(row) for row in latest.values()])
         await self._judge(new)
+        self._tx.on_commit(partial(self._ids.count, len(new)))
 
     async def _insert(self, rows: list[Row]) -> list[Row]:
         """Store those that are new; a redelivery is stored once, so it is announced once."""
         if not rows:
             return []
-        values = [{k: v for k, v in row.items() if k != "source"} for row in rows]
-        result = await self._tx.execute(insert_new(readings), values)
-        if result.rowcount == len(rows):
+        if await self._tx.execute_rows(_NEW, [_values(row) for row in rows]) == len(rows):
             return rows
         ids = [row["id"] for row in rows]
         kept: set[int] = set()
@@ -266,7 +280,7 @@ class Changes:
 
     def _late(self, device_id: str | None) -> float:
         device = self.device(device_id) if device_id is not None else None
-        return max(LATE, 2 * ((device and device.expected_interval) or 0.0))
+        return max(LATE, 2 * ((device and device.interval) or 0.0))
 
     async def _store_rule_states(self, states: dict[tuple[int, int], RuleState]) -> None:
         known = self._catalogue.rule_states

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice, takewhile
 from typing import Any
 
 import msgspec
@@ -45,21 +45,25 @@ _SETTLED = delete(inflight).where(
 )
 
 SETTLED_AFTER = 60.0
-"""Seconds a message is remembered after its PUBACK: written is not received, and a device whose
-connection broke in between sends it again. A packet id comes round later than that."""
+SETTLED_KEPT = 32
+"""A message is remembered after its PUBACK, for written is not received: a device whose connection
+broke in between sends it again, be it after an hour without WiFi. So the last ones of a session
+stay, more than a client has under way (paho: 20), and all those of the last minute."""
 
 ABANDONED_AFTER = 7 * 86_400.0
 """Seconds after which a message that was never acknowledged is not expected any more."""
 
-Heard = Callable[[Iterable[str]], None]
-"""Told which devices may have a new deadline."""
+Heard = Callable[[Iterable[str], Mapping[int, float]], None]
+"""Told which devices may have a new deadline, and when which alerts clear by themselves."""
+
+Names = dict[tuple[str, int], bytes]
+"""A digest by session and packet id: the name of a message that brought no other."""
 
 
 class Report(msgspec.Struct, frozen=True):
     """What a `state` message holds, ready to be kept."""
 
     fields: dict[str, Any]
-    interval: float | None
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -78,15 +82,18 @@ class Ingest:
         self, storage: Storage, catalogue: Catalogue, clock: Clock, prefix: str, heard: Heard
     ) -> None:
         self.rejects = Rejects(logger, clock)
-        self.readings = 0
-        """Readings stored since the start, by hand or by device."""
         self._storage = storage
         self._catalogue = catalogue
         self._clock = clock
         self._prefix = prefix
         self._heard = heard
         self._ids = ReadingIds()
-        self._settled: dict[tuple[str, int], float] = {}
+        self._settled: dict[str, dict[int, float]] = {}
+
+    @property
+    def readings(self) -> int:
+        """Readings stored since the start, by hand or by device."""
+        return self._ids.kept
 
     async def __call__(self, batch: Sequence[Inbound]) -> None:
         """Keep a batch: one transaction, then its events.
@@ -97,15 +104,16 @@ class Ingest:
         decoded = [item for message in batch if (item := await self._decode(message)) is not None]
         if not decoded:
             return
+        self._catalogue.devices.follow_clock()
         async with self._storage.write() as tx:
-            await self._forget_settled(tx)
-            decoded = await self._without_redelivered(tx, decoded)
+            decoded, names = await self._without_redelivered(tx, decoded)
             changes = self.changes(tx)
             for item in decoded:
                 await self._apply(changes, item)
             await changes.store()
-            await self._remember(tx, decoded)
-        self._heard({item.device_id for item in decoded})
+            await self._remember(tx, names)
+            heard = {item.device_id for item in decoded}
+            tx.on_commit(lambda: self._heard(heard, changes.alarms.pending))
 
     def changes(self, tx: Write) -> Changes:
         """An empty set of changes in `tx`."""
@@ -138,11 +146,9 @@ class Ingest:
                 return Decoded(message, id, _announcement(message))
             case TopicKind.STATE:
                 report = decode_state(payload)
-                known = {n: getattr(report, n) for n in ("uptime", "rssi", "firmware")}
+                known = {n: getattr(report, n) for n in ("uptime", "rssi", "firmware", "interval")}
                 fields = {n: value for n, value in known.items() if value is not None}
-                return Decoded(
-                    message, id, live, Report({**report.extra, **fields}, report.interval)
-                )
+                return Decoded(message, id, live, Report({**report.extra, **fields}))
             case TopicKind.READING | TopicKind.SENSOR:
                 readings = decode_readings(payload, metric=topic.metric)
                 for reason in readings.rejected:
@@ -155,12 +161,14 @@ class Ingest:
 
     async def _apply(self, changes: Changes, item: Decoded) -> None:
         if item.event is not None:
-            note = changes.hear(item.device_id, item.event, item.message.received_at)
+            # Not after now: our clock may have been put back while the message waited.
+            at = min(item.message.received_at, self._clock.now())
+            note = changes.hear(item.device_id, item.event, at)
             if note is not None:
                 self.rejects.counts[note] += 1
         match item.content:
-            case Report(fields=fields, interval=interval):
-                changes.report(item.device_id, fields, interval)
+            case Report(fields=fields):
+                changes.report(item.device_id, fields)
             case DecodedReadings():
                 await self._add_readings(changes, item, item.content)
 
@@ -189,67 +197,85 @@ class Ingest:
             )
             if row is None:
                 self.rejects.note("too_many_sensors", device.device_id)
-            else:
-                self.readings += 1
 
     # -- redelivery -------------------------------------------------------------------------
 
-    async def _without_redelivered(self, tx: Write, decoded: list[Decoded]) -> list[Decoded]:
-        """Leave out what an earlier commit holds under the same session, packet id and bytes."""
-        fresh = []
+    async def _without_redelivered(
+        self, tx: Write, decoded: list[Decoded]
+    ) -> tuple[list[Decoded], Names]:
+        """Leave out what is held under the same session, packet id and bytes; and all names.
+
+        Held by an earlier commit, or earlier in this batch: while the database was away, a
+        device may have come back and sent it again.
+        """
+        fresh: list[Decoded] = []
+        names: Names = {}
         for item in decoded:
-            message = item.message
-            if message.dup and _is_nameless(item) and await self._is_held(tx, message):
-                self.rejects.counts["redelivered"] += 1
-                fresh.append(Decoded(message, item.device_id, item.event))
-            else:
+            message, id = item.message, item.message.packet_id
+            if id is None or not _is_nameless(item):
                 fresh.append(item)
-        return fresh
+                continue
+            name, digest = (message.session, id), _digest(message)
+            if message.dup and digest == (names.get(name) or await self._held(tx, name)):
+                self.rejects.counts["redelivered"] += 1
+                item = Decoded(message, item.device_id, item.event)
+            names[name] = digest
+            fresh.append(item)
+        return fresh, names
 
-    async def _is_held(self, tx: Write, message: Inbound) -> bool:
+    async def _held(self, tx: Write, name: tuple[str, int]) -> bytes | None:
         query = select(inflight.c.digest).where(
-            inflight.c.session == message.session, inflight.c.packet_id == message.packet_id
+            inflight.c.session == name[0], inflight.c.packet_id == name[1]
         )
-        digest = (await tx.execute(query)).scalar()
-        return digest == _digest(message)
+        digest: bytes | None = (await tx.execute(query)).scalar()
+        return digest
 
-    async def _remember(self, tx: Write, decoded: list[Decoded]) -> None:
-        """Name the messages whose readings have no name of their own."""
-        now = self._clock.now()
-        rows = {
-            (m.session, m.packet_id): {
-                "session": m.session,
-                "packet_id": m.packet_id,
-                "digest": _digest(m),
-                "at": now,
-            }
-            for m in (item.message for item in decoded if _is_nameless(item))
-            if m.packet_id is not None
-        }
-        if not rows:
+    async def _remember(self, tx: Write, names: Names) -> None:
+        """Keep the names of this batch, and forget those that nobody will ask for again."""
+        if not names:
             return
-        await tx.execute(insert_or_replace(inflight), list(rows.values()))
+        now = self._clock.now()
+        rows = [
+            {"session": session, "packet_id": id, "digest": digest, "at": now}
+            for (session, id), digest in names.items()
+        ]
+        await tx.execute(insert_or_replace(inflight), rows)
+        old = self._outlived(names)
+        if old:
+            await tx.execute(_SETTLED, [{"of": session, "packet": id} for session, id in old])
         # Once we return they are acknowledged; a reused packet id starts its time anew.
-        settled = dict.fromkeys(rows, self._clock.monotonic())
-        tx.on_commit(lambda: self._settle(settled))
+        tx.on_commit(lambda: self._settle(names, old))
 
-    def _settle(self, settled: dict[tuple[str, int], float]) -> None:
-        for key in settled:
-            self._settled.pop(key, None)
-        self._settled.update(settled)
-
-    async def _forget_settled(self, tx: Write) -> None:
+    def _outlived(self, names: Names) -> list[tuple[str, int]]:
         until = self._clock.monotonic() - SETTLED_AFTER
-        settled = list(takewhile(lambda key: self._settled[key] <= until, self._settled))
-        if settled:
-            await tx.execute(_SETTLED, [{"of": session, "packet": id} for session, id in settled])
-            tx.on_commit(lambda: [self._settled.pop(key, None) for key in settled])
+        old: list[tuple[str, int]] = []
+        for session in {session for session, _ in names}:
+            settled = self._settled.get(session, {})
+            beyond = islice(settled.items(), max(0, len(settled) - SETTLED_KEPT))
+            old += [
+                (session, id)
+                for id, at in takewhile(lambda item: item[1] <= until, beyond)
+                if (session, id) not in names
+            ]
+        return old
+
+    def _settle(self, names: Names, old: list[tuple[str, int]]) -> None:
+        now = self._clock.monotonic()
+        for session, id in old:
+            del self._settled[session][id]
+        for session, id in names:
+            settled = self._settled.setdefault(session, {})
+            settled.pop(id, None)
+            settled[id] = now
 
     async def forget_abandoned(self) -> None:
         """Delete what was committed long ago and never came again."""
         until = self._clock.now() - ABANDONED_AFTER
         async with self._storage.write() as tx:
             await tx.execute(delete(inflight).where(inflight.c.at < until))
+        past = self._clock.monotonic() - ABANDONED_AFTER
+        for session in [s for s, held in self._settled.items() if max(held.values()) < past]:
+            del self._settled[session]
 
 
 def _announcement(message: Inbound) -> Announcement:

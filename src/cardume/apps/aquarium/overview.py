@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
 from cardume.alerts import store
-from cardume.apps.aquarium.views import AlertView, DeviceView, alert_view, stamp
+from cardume.apps.aquarium.statuses import DeviceOverview
+from cardume.apps.aquarium.views import AlertView, alert_view, stamp
 from cardume.errors import Refused
 from cardume.storage.tables import alerts, aquariums, sensors, targets
 from cardume.wire import codes
@@ -52,13 +53,13 @@ class AquariumView(TypedDict):
 class Overview(TypedDict):
     aquarium: AquariumView
     metrics: list[MetricView]
-    devices: list[DeviceView]
+    devices: list[DeviceOverview]
     alerts: list[AlertView]
     link: Link
 
 
 async def read_overview(
-    connection: AsyncConnection, aquarium_id: int, devices: list[DeviceView], link: Link
+    connection: AsyncConnection, aquarium_id: int, devices: list[DeviceOverview], link: Link
 ) -> Overview:
     """Everything about one aquarium that a page shows first.
 

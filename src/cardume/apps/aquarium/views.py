@@ -107,7 +107,7 @@ def device_view(device: Device, status: str) -> DeviceView:
         "device_id": device.device_id,
         "aquarium_id": device.aquarium_id,
         "name": device.name,
-        "expected_interval_seconds": device.expected_interval,
+        "expected_interval_seconds": device.interval,
         "status": status,
         "last_seen_at": stamp(device.state.last_seen_at),
         "report": device.report,

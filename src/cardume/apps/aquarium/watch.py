@@ -7,18 +7,16 @@ the same table, inside a transaction, so what is true there decides.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cardume.alerts.store import pending_clears
+from cardume.apps.aquarium.alarms import CLEAR_HOLD
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.ingest import Ingest
 from cardume.devices.liveness import Tick
 from cardume.errors import Refused
 from cardume.hub.hub import Hub
 from cardume.storage.database import Storage
-
-CLOCK_STEP = 5.0
-"""Seconds by which wall and monotonic time may drift apart before we say the clock was set."""
 
 BATCH = 500
 """Devices declared offline in one transaction."""
@@ -30,26 +28,34 @@ class Watch:
     """Deadlines of devices and of alerts that clear by themselves."""
 
     def __init__(self, hub: Hub, storage: Storage, catalogue: Catalogue, ingest: Ingest) -> None:
-        self.link_up_since: float | None = None
-        """Wall time since which we hear devices; None: we are blind, and nobody is offline."""
+        self._up_since: float | None = None
         self._clock = hub.clock
         self._storage = storage
         self._catalogue = catalogue
         self._ingest = ingest
         self._deadlines = hub.leases(self._devices_due, "device silence")
         self._clears = hub.leases(self._clears_due, "alert clearing")
-        self._offset = self._clock.now() - self._clock.monotonic()
+
+    @property
+    def link_up_since(self) -> float | None:
+        """Wall time since which we hear devices; None: we are blind, and nobody is offline.
+
+        Kept in monotonic time, so that it follows when the wall clock is set.
+        """
+        if self._up_since is None:
+            return None
+        return self._clock.now() - (self._clock.monotonic() - self._up_since)
 
     async def start(self) -> None:
         """Begin to hear. Deadlines are counted from now at the earliest (row 23)."""
-        self.link_up_since = self._clock.now()
+        self._catalogue.devices.follow_clock()
+        self._up_since = self._clock.monotonic()
         self.heard(device.device_id for device in self._catalogue.devices.all())
-        async with self._storage.read() as connection:
-            self.clear_at(dict(await pending_clears(connection)))
+        await self._arm_clears()
 
     def stop(self) -> None:
         """We are blind from now on."""
-        self.link_up_since = None
+        self._up_since = None
         self._deadlines.stop()
         self._clears.stop()
 
@@ -69,14 +75,19 @@ class Watch:
             return None
         return self._catalogue.devices.deadline(device, self.link_up_since)
 
-    def clear_at(self, pending: dict[int, float]) -> None:
+    def told(self, device_ids: Iterable[str], pending: Mapping[int, float]) -> None:
+        """Take note of what a transaction changed."""
+        self.heard(device_ids)
+        self.clear_at(pending)
+
+    def clear_at(self, pending: Mapping[int, float]) -> None:
         """Clear these alerts at their times, unless their trouble returns."""
         for alert_id, due in pending.items():
-            self._clears.touch_in(alert_id, due - self._clock.now())
+            self._clears.touch_in(alert_id, min(due - self._clock.now(), CLEAR_HOLD))
 
     async def sweep(self) -> None:
         """Look at every device whose deadline has passed, whatever the heap says."""
-        self._follow_clock()
+        self._catalogue.devices.follow_clock()
         now = self._clock.now()
         late = [
             device.device_id
@@ -86,10 +97,15 @@ class Watch:
         if late:
             logger.debug("the sweep found %d devices past their deadline", len(late))
             await self._devices_due(late)
+        await self._arm_clears()
         await self._ingest.forget_abandoned()
 
+    async def _arm_clears(self) -> None:
+        async with self._storage.read() as connection:
+            self.clear_at(dict(await pending_clears(connection)))
+
     async def _devices_due(self, device_ids: list[str]) -> None:
-        self._follow_clock()
+        self._catalogue.devices.follow_clock()
         for start in range(0, len(device_ids), BATCH):
             await self._tick(device_ids[start : start + BATCH])
 
@@ -100,8 +116,7 @@ class Watch:
                 # Inside the transaction: a message that came meanwhile has moved the deadline.
                 changes.hear(device_id, Tick(self.link_up_since), self._clock.now())
             await changes.store()
-        self.clear_at(changes.alarms.pending)
-        self.heard(device_ids)
+            tx.on_commit(lambda: self.told(device_ids, changes.alarms.pending))
 
     async def _clears_due(self, alert_ids: list[int]) -> None:
         async with self._storage.write() as tx:
@@ -111,15 +126,4 @@ class Watch:
                     await changes.alarms.clear_due(alert_id)
                 except Refused:
                     continue  # its aquarium was deleted
-        self.clear_at(changes.alarms.pending)
-
-    def _follow_clock(self) -> None:
-        """An NTP step must neither expire nor revive anybody."""
-        offset = self._clock.now() - self._clock.monotonic()
-        step, self._offset = offset - self._offset, offset
-        if abs(step) > CLOCK_STEP:
-            logger.warning("the wall clock was set by %+.0f s; deadlines move along", step)
-            self._catalogue.devices.shift(step)
-            if self.link_up_since is not None:
-                self.link_up_since += step
-            self.heard(device.device_id for device in self._catalogue.devices.all())
+            tx.on_commit(lambda: self.clear_at(changes.alarms.pending))

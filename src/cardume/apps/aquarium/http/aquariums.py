@@ -105,8 +105,8 @@ async def update_aquarium(
 @router.delete("/{aquarium_id}", status_code=204)
 async def delete_aquarium(aquarium_id: int, app: CurrentAquarium, who: CurrentIdentity) -> None:
     """With its devices, readings and alerts."""
-    app.catalogue.check_owner(who, aquarium_id)
     async with app.storage.write() as tx:
+        app.catalogue.check_owner(who, aquarium_id)
         await tx.execute(delete(aquariums).where(aquariums.c.id == aquarium_id))
         tx.on_commit(lambda: _deleted(app, aquarium_id))
 
@@ -127,7 +127,7 @@ async def list_members(
     return [Member(sub=sub, role=role) for sub, role in sorted(held.items())]
 
 
-@router.get("/{aquarium_id}/members/{sub}")
+@router.get("/{aquarium_id}/members/{sub:path}")
 async def get_member(
     aquarium_id: int, sub: Sub, app: CurrentAquarium, who: CurrentIdentity
 ) -> Member:
@@ -138,13 +138,13 @@ async def get_member(
     return Member(sub=sub, role=role)
 
 
-@router.put("/{aquarium_id}/members/{sub}")
+@router.put("/{aquarium_id}/members/{sub:path}")
 async def put_member(
     aquarium_id: int, sub: Sub, body: Membership, app: CurrentAquarium, who: CurrentIdentity
 ) -> Member:
     """Members are keyed by the token's `sub`; nobody needs an account here."""
-    app.catalogue.check_owner(who, aquarium_id)
     async with app.storage.write() as tx:
+        app.catalogue.check_owner(who, aquarium_id)
         held = app.catalogue.members[aquarium_id]
         if body.role != "owner":
             _check_owner_left(held, sub)
@@ -154,12 +154,12 @@ async def put_member(
     return Member(sub=sub, role=body.role)
 
 
-@router.delete("/{aquarium_id}/members/{sub}", status_code=204)
+@router.delete("/{aquarium_id}/members/{sub:path}", status_code=204)
 async def delete_member(
     aquarium_id: int, sub: Sub, app: CurrentAquarium, who: CurrentIdentity
 ) -> None:
-    app.catalogue.check_owner(who, aquarium_id)
     async with app.storage.write() as tx:
+        app.catalogue.check_owner(who, aquarium_id)
         held = app.catalogue.members[aquarium_id]
         if sub not in held:
             raise Refused(codes.NOT_FOUND, "no such member")

@@ -13,11 +13,12 @@ from typing_extensions import TypedDict
 
 from cardume.alerts.lifecycle import ClearReason
 from cardume.apps.aquarium.app import Aquarium, CurrentAquarium
-from cardume.apps.aquarium.views import DeviceView, stamp
+from cardume.apps.aquarium.statuses import DeviceStatusView
+from cardume.apps.aquarium.views import DeviceView
 from cardume.auth.identity import Identity
 from cardume.auth.secrets import new_key
 from cardume.devices.registry import Device
-from cardume.devices.store import events_of, register, transitions_since
+from cardume.devices.store import events_of, register
 from cardume.errors import Refused
 from cardume.storage.tables import alerts, devices
 from cardume.transports.fastapi import CurrentIdentity
@@ -27,10 +28,6 @@ from cardume.wire import codes
 from cardume.wire.messages import rfc3339
 
 router = APIRouter(prefix="/devices", route_class=ProblemRoute, tags=["devices"])
-
-FLAPPING = 4
-FLAPPING_WITHIN = 900.0
-"""Transitions within so many seconds that make a device a flapping one."""
 
 DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
 DeviceName = Annotated[str | None, Field(max_length=200)]
@@ -53,23 +50,6 @@ class RegisteredDevice(DeviceView):
     """With its key, which is shown this once: only a hash of it is stored."""
 
     key: str
-
-
-class DeviceStatusView(TypedDict):
-    """What is known of a device's life. `unknown`: we do not hear any device now."""
-
-    device_id: str
-    status: str
-    last_known_status: str
-    status_since: str
-    reason: str
-    last_seen_at: str | None
-    offline_deadline_at: str | None
-    threshold_seconds: float
-    connected: bool
-    hold_until: str | None
-    flapping: bool
-    state_version: int
 
 
 class DeviceEvent(TypedDict):
@@ -110,10 +90,10 @@ async def register_device(
     body: NewDevice, app: CurrentAquarium, who: CurrentIdentity
 ) -> RegisteredDevice:
     """Answers the device's key, this once. It logs in over MQTT with its id and this key."""
-    app.catalogue.check_member(who, body.aquarium_id)
     key = new_key()
     try:
         async with app.storage.write() as tx:
+            app.catalogue.check_writer(who, body.aquarium_id)
             device = await register(
                 tx,
                 device_id=body.device_id,
@@ -139,7 +119,7 @@ async def update_device(
     device_id: str, body: DevicePatch, app: CurrentAquarium, who: CurrentIdentity
 ) -> DeviceView:
     """Members that are sent are changed, also to null. A new interval counts at once."""
-    await _device(app, who, device_id)
+    app.catalogue.check_writer(who, (await _device(app, who, device_id)).aquarium_id)
     sent = body.model_dump(exclude_unset=True)
     values = {_COLUMNS[name]: value for name, value in sent.items()}
     if values:
@@ -169,24 +149,8 @@ async def get_status(
 ) -> DeviceStatusView:
     """Alive, silent, asleep; since when, why, and when its silence will mean something."""
     device = await _device(app, who, device_id)
-    state = device.state
-    since = app.hub.clock.now() - FLAPPING_WITHIN
     async with app.storage.read() as connection:
-        transitions = await transitions_since(connection, device_id, since)
-    return {
-        "device_id": device_id,
-        "status": app.status(device),
-        "last_known_status": state.status,
-        "status_since": rfc3339(state.status_since),
-        "reason": state.reason,
-        "last_seen_at": stamp(state.last_seen_at),
-        "offline_deadline_at": stamp(app.watch.deadline(device_id)),
-        "threshold_seconds": app.devices.policy(device).threshold,
-        "connected": app.connected(device),
-        "hold_until": stamp(state.hold_until),
-        "flapping": transitions >= FLAPPING,
-        "state_version": state.state_version,
-    }
+        return (await app.statuses(connection, [device]))[0]
 
 
 @router.get("/{device_id}/events")

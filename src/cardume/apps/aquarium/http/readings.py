@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
 from cardume.apps.aquarium.app import CurrentAquarium
+from cardume.apps.aquarium.changes import MAX_SENSORS
 from cardume.apps.aquarium.views import reading_event, reading_id
 from cardume.devices.payloads import AHEAD_MAX
 from cardume.errors import Refused
@@ -71,13 +72,13 @@ async def enter_reading(
     aquarium_id: int, body: ManualReading, app: CurrentAquarium, who: CurrentIdentity
 ) -> dict[str, Any]:
     """Enter a reading by hand. It may break a rule; it is never a sign of life of a device."""
-    app.catalogue.check_member(who, aquarium_id)
+    app.catalogue.check_writer(who, aquarium_id)
     now = app.hub.clock.now()
     measured_at = now if body.measured_at is None else body.measured_at.timestamp()
     if not -OLDEST <= measured_at - now <= AHEAD_MAX:
         raise Refused(codes.INVALID_FIELDS, "measured_at: within the last ten years, please")
     async with app.storage.write() as tx:
-        app.catalogue.check_member(who, aquarium_id)
+        app.catalogue.check_writer(who, aquarium_id)
         changes = app.ingest.changes(tx)
         row = await changes.reading(
             aquarium_id=aquarium_id,
@@ -92,8 +93,9 @@ async def enter_reading(
             entered_by=who.sub,
             note=body.note,
         )
+        if row is None:
+            raise Refused(codes.CONFLICT, f"at most {MAX_SENSORS} metrics are entered by hand")
         await changes.store()
-    assert row is not None
     event: dict[str, Any] = to_builtins(reading_event(row))
     return event
 

@@ -92,10 +92,10 @@ async def list_rules(
 
 @router.post("", status_code=201)
 async def create_rule(body: NewRule, app: CurrentAquarium, who: CurrentIdentity) -> RuleView:
-    app.catalogue.check_member(who, body.aquarium_id)
     values = body.model_dump()
     rule_from({**values, "id": 0})  # says what is wrong with it before anything is stored
     async with app.storage.write() as tx:
+        app.catalogue.check_writer(who, body.aquarium_id)
         if (
             sum(r.aquarium_id == body.aquarium_id for r in app.catalogue.rules.values())
             >= MAX_RULES
@@ -119,9 +119,8 @@ async def update_rule(
     rule_id: int, body: RulePatch, app: CurrentAquarium, who: CurrentIdentity
 ) -> RuleView:
     """Members that are sent are changed. What the rule remembers starts anew."""
-    _rule(app, who, rule_id)
     async with app.storage.write() as tx:
-        known = _rule(app, who, rule_id)
+        known = _writable(app, who, rule_id)
         values: dict[str, Any] = {**_view(known), **body.model_dump(exclude_unset=True)}
         rule = rule_from(dict(values))
         del values["id"]
@@ -134,8 +133,8 @@ async def update_rule(
 @router.delete("/{rule_id}", status_code=204)
 async def delete_rule(rule_id: int, app: CurrentAquarium, who: CurrentIdentity) -> None:
     """Its open alerts are cleared."""
-    _rule(app, who, rule_id)
     async with app.storage.write() as tx:
+        _writable(app, who, rule_id)
         await _start_anew(app, tx, rule_id, ClearReason.RULE_DELETED)
         await tx.execute(delete(alert_rules).where(alert_rules.c.id == rule_id))
         tx.on_commit(lambda: app.catalogue.remove_rule(rule_id))
@@ -157,6 +156,12 @@ def _rule(app: Aquarium, who: Identity, rule_id: int) -> AquariumRule:
     found = app.catalogue.rules.get(rule_id)
     if found is None or found.aquarium_id not in app.catalogue.visible(who):
         raise Refused(codes.NOT_FOUND, f"no rule {rule_id}")
+    return found
+
+
+def _writable(app: Aquarium, who: Identity, rule_id: int) -> AquariumRule:
+    found = _rule(app, who, rule_id)
+    app.catalogue.check_writer(who, found.aquarium_id)
     return found
 
 
