@@ -45,6 +45,25 @@ async def test_what_comes_while_a_batch_is_handled_is_the_next_batch() -> None:
     assert book.kept == store.payloads == [b"%d" % n for n in range(7)]
 
 
+async def test_a_stream_is_gathered_and_a_lone_message_is_not() -> None:
+    clock, store, book = FakeClock(), Store(), Book()
+    intake = Intake(store, clock, gather=1.0)
+    intake.start()
+    intake.offer(message(b"a"), book.settle)
+    await until(lambda: book.kept == [b"a"])
+    intake.offer(message(b"b"), book.settle)
+    await clock.advance(0.5)
+    intake.offer(message(b"c"), book.settle)
+    assert store.batches == [1]
+    await clock.advance(0.5)
+    await until(lambda: book.kept == [b"a", b"b", b"c"])
+    assert store.batches == [1, 2]
+    await clock.advance(1.0)
+    intake.offer(message(b"d"), book.settle)
+    assert await intake.drain(5)
+    assert book.kept[-1] == b"d"
+
+
 async def test_an_unavailable_handler_is_asked_again_for_as_long_as_it_takes() -> None:
     clock, store, book = FakeClock(), Store(), Book()
     intake = Intake(store, clock)
