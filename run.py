@@ -59,18 +59,26 @@ def prepare(lock):
 
 
 def make_venv(uv):
+    # What is left of one whose Python is gone is in the way of a new one.
+    shutil.rmtree(VENV, ignore_errors=True)
     if uv:
         install([uv, "venv", "--quiet", "--python", sys.executable, VENV])
         return
     made = subprocess.run(
-        [sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if made.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
-        stop(
+        stop(why_no_venv(made.stdout.decode("utf-8", "replace")))
+
+
+def why_no_venv(said):
+    if "ensurepip" in said or "No module named venv" in said:
+        return (
             "this Python cannot make a virtual environment; on Debian and Ubuntu: "
             "sudo apt install python%d.%d-venv (or install uv)" % sys.version_info[:2]
         )
+    return "cannot make .venv here: " + (said.strip().splitlines() or ["no reason given"])[-1]
 
 
 def pip_command():
@@ -120,4 +128,7 @@ def stop(text):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        stop("stopped; run it again to go on")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -52,7 +51,7 @@ def cardume(*arguments: str, cwd: Path, **env: str | None) -> subprocess.Complet
 
 
 class Server:
-    """A running server. `stop`, `kill` or the end of `serving` end it."""
+    """A running server; the end of `serving` ends it."""
 
     def __init__(self, folder: Path, *, port: int = 0, mqtt_port: int = 0, **env: str) -> None:
         self.folder = folder
@@ -99,19 +98,10 @@ class Server:
 
     def listen(self, aquarium_id: int, **options: Any) -> ClientConnection:
         address = f"ws://127.0.0.1:{self.port}/ws/aquarium/{aquarium_id}?token={self.token()}"
-        return connect(address, **options)
-
-    def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-
-    def wait(self, timeout: float = 20) -> int:
-        """Its exit code."""
-        code = self.process.wait(timeout)
-        self._close()
-        return code
+        socket: ClientConnection = connect(address, **options)
+        return socket
 
     def kill(self) -> None:
-        """As the kernel does when memory is short: no goodbye."""
         self.process.kill()
         self.process.wait(10)
         self._close()
@@ -134,7 +124,7 @@ def serving(folder: Path, **options: Any) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    """A port that nobody has; for what has to come back on the same one."""
+    """A port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -45,21 +45,6 @@ def environment(**settings: str) -> dict[str, str]:
     return {**clean, "PYTHONUNBUFFERED": "1", **settings}
 
 
-def cardume(
-    folder: Path, *arguments: str, stdin: str = "", env: Mapping[str, str] = SETTINGS
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in `folder`."""
-    return subprocess.run(
-        [sys.executable, "-m", "cardume", *arguments],
-        cwd=folder,
-        env=environment(**env),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE,
-    )
-
-
 def token(sub: str = "root", *, role: str | None = "admin", **claims: Any) -> str:
     return TokenSigner(SECRET, SystemClock()).mint(sub, ttl=3600, role=role, **claims)
 

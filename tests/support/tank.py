@@ -51,8 +51,7 @@ class Tank:
     async def running(
         cls, path: Path, clock: FakeClock | None = None, **options: Any
     ) -> AsyncIterator[Tank]:
-        if not path.exists():
-            path.write_bytes(_empty_database())
+        _furnish(path)
         tank = cls(path, clock or FakeClock(), **options)
         async with tank.hub, tank.app.running():
             state = {"cardume_hub": tank.hub, STATE: tank.app}  # as the routers' lifespans say
@@ -199,6 +198,11 @@ def _application(app: Aquarium) -> FastAPI:
         _built.append(FastAPI())
         _built[0].include_router(aquarium_http.router(app))
     return _built[0]
+
+
+def _furnish(path: Path) -> None:
+    if not path.exists():
+        path.write_bytes(_empty_database())
 
 
 @cache

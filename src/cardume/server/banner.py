@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from cardume.server.compose import Composition, signer
+import shlex
+import sys
+from shutil import which
+
+from cardume.server.compose import Composition
 from cardume.server.demo import USER, YOURS, Demo
+from cardume.server.tokens import signer
 from cardume.settings import secret
 
 DAY = 86_400.0
@@ -48,8 +53,13 @@ def _demo(composition: Composition, demo: Demo, where: str) -> str:
     parts.append(
         (
             "publish",
-            f"CARDUME_API_KEY={secret(settings.api_key)} cardume publish --url {where} "
+            f"CARDUME_API_KEY={secret(settings.api_key)} {_command()} publish --url {where} "
             """news '{"hello":"world"}'""",
         )
     )
     return "\n".join(f"{name:>11} {what}" if name else f"\n{what}\n" for name, what in parts) + "\n"
+
+
+def _command() -> str:
+    """How this shell calls us; after `run.py` the name alone is not on its PATH."""
+    return "cardume" if which("cardume") else f"{shlex.quote(sys.executable)} -m cardume"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tomllib
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -13,6 +14,7 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 import cardume
+from cardume.auth.secrets import MAX_PASSWORD
 from cardume.errors import CardumeError, ConfigurationError
 from cardume.settings import Settings
 
@@ -71,7 +73,10 @@ def _one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def _settings(**given: Any) -> Settings:
     """Settings with a command's own options on top."""
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cardume.toml or .env cannot be read: {error}") from None
 
 
 def _version(wanted: bool) -> None:
@@ -173,8 +178,10 @@ def token(
 ) -> None:
     """Print a token signed with CARDUME_JWT_SECRET."""
     from cardume.clock import SystemClock
-    from cardume.server.compose import signer
+    from cardume.server.tokens import signer
 
+    if not 0 < len(user) <= 255 or not user.isprintable():
+        raise ConfigurationError("--user is 1 to 255 printable characters")
     minter = signer(_settings(), SystemClock())
     if minter is None:
         raise ConfigurationError(
@@ -202,8 +209,8 @@ def add_user(
         password = sys.stdin.readline().rstrip("\n")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    if len(password) < 8:
-        raise ConfigurationError("a password has at least 8 characters")
+    if not 8 <= len(password) <= MAX_PASSWORD:
+        raise ConfigurationError(f"a password has 8 to {MAX_PASSWORD} characters")
     from cardume.server import offline
 
     asyncio.run(offline.add_user(_settings(database_url=database), name, password, admin=admin))

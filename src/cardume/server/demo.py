@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,6 +96,12 @@ RULE = {
 }
 
 
+_ONESELF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a listener on all addresses is reached from its own machine."""
+
+_DECISION = re.compile(r"/api/v1/alerts/[0-9]+/(ack|shelve)", re.ASCII)
+
+
 class Demo:
     """What `cardume demo` adds to `cardume serve`."""
 
@@ -108,7 +115,12 @@ class Demo:
         self._threads: list[threading.Thread] = []
 
     def visitor(self, scope: Scope) -> Identity | None:
-        """Who comes without a token: this very machine, and nobody through a proxy."""
+        """Who comes without a token: this very machine, and nobody through a proxy.
+
+        It reads everything and decides about alerts. To change more, paste the printed token.
+        """
+        if not _reads_or_decides(scope):
+            return None
         headers = scope["headers"]
         try:
             host, origin = header(headers, b"host"), header(headers, b"origin")
@@ -135,8 +147,8 @@ class Demo:
         await app.catalogue.load()
         app.watch.heard([device_id for device_id, _, _ in names])
 
-    def start(self, port: int) -> None:
-        """Let the devices live, each on its own MQTT connection to `port`.
+    def start(self, host: str, port: int) -> None:
+        """Let the devices live, each on its own MQTT connection to the listener.
 
         Raises:
             ConfigurationError: paho-mqtt is not installed.
@@ -147,9 +159,10 @@ class Demo:
             raise ConfigurationError(
                 "the demo's devices need paho-mqtt: pip install 'cardume[server,mqtt]'"
             ) from None
+        address = (_ONESELF.get(host, host), port)
         for device in DEVICES:
             thread = threading.Thread(
-                target=self._live, args=(device, port), name=device.device_id, daemon=True
+                target=self._live, args=(device, address), name=device.device_id, daemon=True
             )
             self._threads.append(thread)
             thread.start()
@@ -197,13 +210,13 @@ class Demo:
 
     # -- in a thread of its own -------------------------------------------------------------
 
-    def _live(self, device: Simulated, port: int) -> None:
+    def _live(self, device: Simulated, address: tuple[str, int]) -> None:
         for life in itertools.count(1):
-            self._one_life(device, port, life)
+            self._one_life(device, address, life)
             if self._stop.wait(device.dead):
                 return
 
-    def _one_life(self, device: Simulated, port: int, life: int) -> None:
+    def _one_life(self, device: Simulated, address: tuple[str, int], life: int) -> None:
         """From birth to death, which is not announced: the will says it."""
         from paho.mqtt.client import Client, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
@@ -219,7 +232,7 @@ class Demo:
             client.publish(f"{topic}/state", report, qos=1, retain=True)
 
         client.on_connect = on_connect
-        client.connect_async("127.0.0.1", port, keepalive=15)
+        client.connect_async(*address, keepalive=15)
         client.loop_start()
         for seconds in self._ticks(device):
             for wave in device.waves:
@@ -240,6 +253,12 @@ class Demo:
             yield age
             if self._stop.wait(device.every):
                 return
+
+
+def _reads_or_decides(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        return True
+    return _DECISION.fullmatch(scope["path"]) is not None
 
 
 def _word(state: str, session: int) -> bytes:

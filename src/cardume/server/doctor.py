@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from sqlalchemy import make_url
 from cardume.auth.policy import check_origins
 from cardume.clock import SystemClock
 from cardume.errors import CardumeError, ConfigurationError
-from cardume.server.compose import verifier
+from cardume.server.compose import check
 from cardume.server.serve import bind
+from cardume.server.tokens import verifier
 from cardume.settings import Settings
 from cardume.storage.database import Storage
 
@@ -36,8 +38,11 @@ async def examine(given: Mapping[str, Any]) -> list[Finding]:
         settings = Settings(**given)
     except ValidationError as error:
         return [_setting(fault) for fault in error.errors(include_input=False)]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        says = f"cardume.toml or .env cannot be read: {error}"
+        return [Finding("settings", ok=False, says=says)]
     return [
-        Finding("settings", ok=True, says="readable"),
+        _apps(settings),
         _tokens(settings),
         _api_key(settings),
         _origins(settings),
@@ -55,6 +60,14 @@ async def examine(given: Mapping[str, Any]) -> list[Finding]:
 def _setting(fault: Any) -> Finding:
     name = "CARDUME_" + "_".join(str(part) for part in fault["loc"]).upper()
     return Finding("settings", ok=False, says=f"{name}: {fault['msg']}")
+
+
+def _apps(settings: Settings) -> Finding:
+    try:
+        check(settings)
+    except ConfigurationError as error:
+        return Finding("settings", ok=False, says=str(error))
+    return Finding("settings", ok=True, says=f"readable; apps: {', '.join(settings.apps)}")
 
 
 def _tokens(settings: Settings) -> Finding:

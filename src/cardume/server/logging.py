@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 
+_STARTUP_FAILED = "Application startup failed. Exiting."
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -32,5 +33,7 @@ def configure(level: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("cardume").setLevel(level.upper())
     logging.getLogger("uvicorn").setLevel("WARNING" if level.lower() != "debug" else "INFO")
+    # The command line says it again, and why.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STARTUP_FAILED)
     # One line per request costs more than the request; `--log-level debug` shows them.
     logging.getLogger("uvicorn.access").disabled = level.lower() != "debug"

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
+import logging
+import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from cardume.errors import ConfigurationError
+from cardume.errors import CardumeError, ConfigurationError
 from cardume.server.compose import Composition
+
+logger = logging.getLogger("cardume.server")
 
 PING_EVERY = 25.0
 PONG_WITHIN = 8.0
 
-LET_GO = 5
-"""Seconds uvicorn waits for its own connections once everyone was sent away."""
+_ANOTHER_PORT = "stop what else uses that port, or choose another with --port"
+
+LET_GO = 2
+"""Seconds that requests may still take once everyone was sent away."""
 
 
 class Server(uvicorn.Server):
@@ -36,7 +47,16 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            _settle_heap()
             self._started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn's, but it would raise the signal again once all is done.
+
+        A stop that was asked for and went well is no failure: exit code 0.
+        """
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         drain = asyncio.ensure_future(self._composition.drain())
@@ -44,30 +64,67 @@ class Server(uvicorn.Server):
         while not drain.done() and not self.force_exit:
             await asyncio.wait({drain}, timeout=0.1)
         drain.cancel()
+        self._abort_slow_readers()
+        # Its request ends as if the client had gone; cancelled by uvicorn it would be a traceback.
+        late = asyncio.get_running_loop().call_later(LET_GO, self._abort_everyone)
         await super().shutdown(sockets)
+        late.cancel()
+
+    def _abort_slow_readers(self) -> None:
+        """The hub has waited for them already; uvicorn would once more, for the same bytes."""
+        for connection in list(self.server_state.connections):
+            waits = connection.transport.get_write_buffer_size() > 0
+            if waits and isinstance(connection, WebSocketsSansIOProtocol):
+                connection.transport.abort()
+
+    def _abort_everyone(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
-class _Startup:
+def _settle_heap() -> None:
+    """Take what is loaded by now out of the garbage collector's rounds.
+
+    It stays for good, and looking through it stops the loop: 50 to 160 ms measured, 10 without it.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+class _Lifespan:
     """The application, with a failure of its start kept for the command line to say in a line."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self.failure: ConfigurationError | None = None
+        self.failure: CardumeError | None = None
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
+        started = False
 
         async def without_traceback(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed" and self.failure is None:
+            nonlocal started
+            started = started or message["type"] == "lifespan.startup.complete"
+            if not started or _is_cancelled():
                 message = {"type": message["type"], "message": ""}
             await send(message)
 
         try:
             await self._app(scope, receive, without_traceback)
-        except ConfigurationError as error:
+        except CardumeError as error:
             self.failure = error
+        except Exception:
+            if not started:
+                logger.exception("a bug of ours kept it from starting")
+            raise
+
+
+def _is_cancelled() -> bool:
+    """Whether the second Ctrl-C has ended everything: what fails then is nobody's fault."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -81,12 +138,14 @@ def bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as error:
+        # Who only bound would share the port with another who did, until one of them listens.
+        listening.listen()
+    except (OSError, ValueError, TypeError) as error:
         listening.close()
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port} ({error.strerror}): stop what else uses that port, "
-            "or choose another with --port"
-        ) from error
+        reason = getattr(error, "strerror", None) or "not a name"
+        is_port = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+        advice = _ANOTHER_PORT if is_port else "choose another address with --host"
+        raise ConfigurationError(f"cannot listen on {host}:{port} ({reason}): {advice}") from error
     return listening
 
 
@@ -99,9 +158,9 @@ def run(
     """Serve until SIGTERM or SIGINT, then drain. `started` is called when all is up.
 
     Raises:
-        ConfigurationError: it could not start.
+        CardumeError: it could not start.
     """
-    app = _Startup(composition.app)
+    app = _Lifespan(composition.app)
     config = uvicorn.Config(
         app,
         loop="uvloop" if find_spec("uvloop") else "asyncio",
@@ -117,8 +176,12 @@ def run(
         access_log=log_level.lower() == "debug",
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=LET_GO,
+        timeout_graceful_shutdown=LET_GO + 1,
     )
-    Server(config, composition, started).run(sockets=[listening])
+    server = Server(config, composition, started)
+    with suppress(SystemExit):  # uvicorn's own way to fail, with a code of its own
+        server.run(sockets=[listening])
     if app.failure is not None:
         raise app.failure
+    if not server.started:
+        raise CardumeError("it could not start; the log says why")

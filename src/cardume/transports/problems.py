@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException  # FastAPI's own is a kind of it
 from starlette.responses import JSONResponse
 
 from cardume.errors import Invalid, Refused, Unavailable
