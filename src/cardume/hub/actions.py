@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, get_type_hints
 
-from fastapi import HTTPException
 from pydantic import TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
 
 from cardume.auth.identity import Identity
 from cardume.errors import ConfigurationError, Refused

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 
 from cardume.errors import Unavailable
 from cardume.hub.channel import Subscription

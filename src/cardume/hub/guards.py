@@ -12,9 +12,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
 
 from cardume.auth.identity import Identity
 from cardume.errors import ConfigurationError, Refused
