@@ -64,6 +64,18 @@ def test_they_can_be_taken_back_and_made_again(tmp_path: Path) -> None:
     engine.dispose()
 
 
+async def test_a_database_of_a_newer_cardume_is_refused(tmp_path: Path, press: Press) -> None:
+    path = tmp_path / "a.db"
+    async with Storage(url_of(path), press):
+        pass
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(ConfigurationError, match="newer Cardume"):
+        await Storage(url_of(path), press).open()
+
+
 async def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, press: Press) -> None:
     """DDL is in the transaction of `open`: SQLite takes it back with everything else."""
     path = tmp_path / "a.db"

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection
+
+from cardume.errors import ConfigurationError
 
 
 def config(connection: Connection) -> Config:
@@ -18,5 +21,15 @@ def config(connection: Connection) -> Config:
 
 
 def upgrade(connection: Connection) -> None:
-    """Run what is missing, inside the caller's transaction."""
-    command.upgrade(config(connection), "head")
+    """Run what is missing, inside the caller's transaction.
+
+    Raises:
+        ConfigurationError: the database is of a Cardume that we do not know.
+    """
+    try:
+        command.upgrade(config(connection), "head")
+    except CommandError as error:
+        raise ConfigurationError(
+            "the database was made by a newer Cardume: upgrade this one, or name another with "
+            "CARDUME_DATABASE_URL"
+        ) from error
