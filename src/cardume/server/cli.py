@@ -129,20 +129,26 @@ def demo(
     """Run everything with a sample aquarium, simulated MQTT devices, and a token for a day."""
     from cardume.auth.secrets import new_key
 
-    settings = _settings(
-        host=host,
-        port=port,
-        mqtt_port=mqtt_port,
-        database_url=database or "sqlite+aiosqlite:///cardume-demo.db",
-        apps=apps,
-        log_level=log_level or LogLevel.WARNING,
-        jwt_secret=SecretStr(new_key()),
-        api_key=SecretStr(new_key()),
-        offline_after=20.0,
-        offline_sweep_every=10.0,
-        lwt_hold=5.0,
-    )
-    _serve(settings, with_demo=True)
+    impatient = {
+        "log_level": LogLevel.WARNING,
+        "offline_after": 20.0,
+        "offline_sweep_every": 10.0,
+        "lwt_hold": 5.0,
+    }
+    chosen = {
+        "host": host,
+        "port": port,
+        "mqtt_port": mqtt_port,
+        "apps": apps,
+        "log_level": log_level,
+        # Its own, whatever is configured: a demo touches nobody's data and opens nobody's door.
+        "database_url": database or "sqlite+aiosqlite:///cardume-demo.db",
+        "jwt_secret": SecretStr(new_key()),
+        "api_key": SecretStr(new_key()),
+    }
+    configured = _settings(**chosen)
+    unset = {k: v for k, v in impatient.items() if k not in configured.model_fields_set}
+    _serve(configured.model_copy(update=unset), with_demo=True)
 
 
 def _serve(settings: Settings, *, with_demo: bool = False) -> None:
