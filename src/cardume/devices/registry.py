@@ -75,6 +75,7 @@ class Registry:
         self._lwt_hold = lwt_hold
         self._devices: dict[str, Device] = {}
         self._unknown: dict[str, float] = {}
+        self._newest = 0.0
         self._offset = clock.now() - clock.monotonic()
 
     def __len__(self) -> int:
@@ -86,6 +87,17 @@ class Registry:
             rows = await connection.execute(select(devices))
             now = self._clock.now()
             self._devices = {row.device_id: Device.from_row(row, now) for row in rows}
+        self._newest = max((device.created_at for device in self.all()), default=0.0)
+
+    async def discover(self) -> None:
+        """Learn of devices that a command has registered while we run."""
+        async with self._storage.read() as connection:
+            query = select(devices).where(devices.c.created_at >= self._newest)
+            rows = (await connection.execute(query)).all()
+        for row in rows:
+            self._newest = max(self._newest, row.created_at)
+            if row.device_id not in self._devices:
+                self.put(Device.from_row(row, self._clock.now()))
 
     def get(self, device_id: str) -> Device | None:
         return self._devices.get(device_id)

@@ -103,6 +103,7 @@ class Composition:
         )
         aquarium.connected = lambda device: listener.connected(device.device_id)
         aquarium.evict = listener.disconnect
+        aquarium.watch.caught_up = lambda: intake.healthy
 
     def _application(self) -> FastAPI:
         app = FastAPI(

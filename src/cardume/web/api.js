@@ -64,20 +64,19 @@ export async function aquariums() {
 /**
  * A tile's line, from before this page was opened.
  * @param {number} aquariumId @param {import("./state.js").Tile} tile @param {number} span seconds
- * @param {number} now @param {boolean} alone no other sensor measures the same
+ * @param {number} now
  * @returns {Promise<import("./state.js").Point[]>}
  */
-export async function history(aquariumId, tile, span, now, alone) {
-  const query = new URLSearchParams({ metric: tile.metric, from: new Date(now - span * 1000).toISOString() });
-  // Buckets mix the sensors of a metric, so where there are several we ask for the readings.
-  if (alone) query.set("points", "120");
-  else query.set("limit", "1000");
+export async function history(aquariumId, tile, span, now) {
+  const query = new URLSearchParams({
+    metric: tile.metric,
+    sensor_id: String(tile.sensorId),
+    from: new Date(now - span * 1000).toISOString(),
+    points: "120",
+  });
   const found = await call(`aquariums/${aquariumId}/readings?${query}`);
-  if (found.next !== null) return [];
-  return found.items
-    .filter((/** @type {any} */ item) => item.sensor_id === undefined || item.sensor_id === tile.sensorId)
-    .map((/** @type {any} */ item) => ({
-      t: Date.parse(item.measured_at) + found.resolution * 500,
-      v: item.value ?? item.mean,
-    }));
+  return found.items.map((/** @type {any} */ item) => ({
+    t: Date.parse(item.measured_at) + found.resolution * 500,
+    v: item.value ?? item.mean,
+  }));
 }

@@ -68,13 +68,11 @@ function fill() {
   if (!state.aquarium) return;
   const { span, aquarium: { id } } = state;
   const mine = connection;
-  const tiles = Object.values(state.tiles);
-  for (const tile of tiles.filter((tile) => tile.at !== null)) {
-    const alone = tiles.filter((other) => other.metric === tile.metric).length === 1;
+  for (const tile of Object.values(state.tiles).filter((tile) => tile.at !== null)) {
     const told = (/** @type {import("./state.js").Point[]} */ points) => {
       if (mine === connection && span === state.span) dispatch({ type: "history", data: { key: tile.key, points } });
     };
-    api.history(id, tile, span, now(), alone).then(told, (error) => console.debug(error.message));
+    api.history(id, tile, span, now()).then(told, (error) => console.debug(error.message));
   }
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cardume.devices.store import register
 from cardume.storage.tables import devices
 from tests.support.peers import Peer
 from tests.support.tank import Tank, data
@@ -327,3 +328,22 @@ async def test_many_devices_fall_silent_in_one_batch(tank: Tank) -> None:
     await tank.passes(300)
     assert {e["device_id"] for e in data(peer.of_type("device_status"))} == set(names)
     assert len(await tank.alerts(state="open")) == 30
+
+
+async def test_while_messages_wait_to_be_kept_silence_proves_nothing(tank: Tank) -> None:
+    await tank.read("probe")
+    waiting = True
+    tank.app.watch.caught_up = lambda: not waiting
+    await tank.passes(400)
+    assert (await tank.status("probe"))["status"] == "online"
+    waiting = False
+    await tank.passes(10)
+    assert (await tank.status("probe"))["status"] == "offline"
+
+
+async def test_a_device_that_a_command_registered_is_listed(tank: Tank) -> None:
+    await tank.clock.advance(1)
+    async with tank.storage.write() as tx:
+        await register(tx, device_id="new", aquarium_id=1, key="k", now=tank.clock.now())
+    listed = (await tank.ok("GET", "/devices", who="root", role="admin"))["items"]
+    assert "new" in {device["device_id"] for device in listed}

@@ -186,3 +186,15 @@ async def test_a_wrong_question_is_422(tank: Tank, query: dict[str, Any]) -> Non
     response = await tank.client.get("/api/v1/aquariums/1/readings", params=query, headers=headers)
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_one_sensor_of_a_metric_can_be_asked_for(tank: Tank) -> None:
+    for sensor, value in (("left", 20.0), ("right", 30.0), ("left", 22.0)):
+        reading = {"metric": "oxygen", "value": value, "sensor": sensor}
+        await tank.hear("probe", "reading", reading)
+    overview = await tank.ok("GET", "/aquariums/1/overview")
+    left = next(m["sensor_id"] for m in overview["metrics"] if m["sensor"] == "left")
+    path = f"/aquariums/1/readings?metric=oxygen&sensor_id={left}"
+    assert [item["value"] for item in (await tank.ok("GET", path))["items"]] == [20.0, 22.0]
+    (bucket,) = (await tank.ok("GET", f"{path}&points=1"))["items"]
+    assert (bucket["min"], bucket["max"], bucket["count"]) == (20.0, 22.0, 2)

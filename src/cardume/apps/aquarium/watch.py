@@ -7,14 +7,14 @@ the same table, inside a transaction, so what is true there decides.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from cardume.alerts.store import pending_clears
 from cardume.apps.aquarium.alarms import CLEAR_HOLD
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.ingest import Ingest
 from cardume.devices.liveness import Tick
-from cardume.errors import Refused
+from cardume.errors import Refused, Unavailable
 from cardume.hub.hub import Hub
 from cardume.storage.database import Storage
 
@@ -24,10 +24,16 @@ BATCH = 500
 logger = logging.getLogger("cardume.aquarium")
 
 
+def _always() -> bool:
+    return True
+
+
 class Watch:
     """Deadlines of devices and of alerts that clear by themselves."""
 
     def __init__(self, hub: Hub, storage: Storage, catalogue: Catalogue, ingest: Ingest) -> None:
+        self.caught_up: Callable[[], bool] = _always
+        """False while what devices sent waits for the database: then silence proves nothing."""
         self._up_since: float | None = None
         self._clock = hub.clock
         self._storage = storage
@@ -98,6 +104,7 @@ class Watch:
             logger.debug("the sweep found %d devices past their deadline", len(late))
             await self._devices_due(late)
         await self._arm_clears()
+        await self._catalogue.devices.discover()
         await self._ingest.forget_abandoned()
 
     async def _arm_clears(self) -> None:
@@ -105,6 +112,8 @@ class Watch:
             self.clear_at(dict(await pending_clears(connection)))
 
     async def _devices_due(self, device_ids: list[str]) -> None:
+        if not self.caught_up():
+            raise Unavailable("messages of devices wait to be kept")
         self._catalogue.devices.follow_clock()
         for start in range(0, len(device_ids), BATCH):
             await self._tick(device_ids[start : start + BATCH])

@@ -74,6 +74,7 @@ async def list_devices(
 ) -> Page[DeviceView]:
     """The devices of the aquariums you may see."""
     after = position(cursor, str) or ""
+    await app.devices.discover()
     if aquarium_id is not None:
         app.catalogue.check_member(who, aquarium_id)
         visible = {aquarium_id}

@@ -108,6 +108,7 @@ async def list_readings(
     metric: Annotated[str, Query(pattern=r"^[a-z0-9_.\-]{1,64}$")],
     from_: Annotated[AwareDatetime | None, Query(alias="from")] = None,
     to: AwareDatetime | None = None,
+    sensor_id: Annotated[int | None, Query(description="one source of the metric")] = None,
     points: Annotated[int | None, Query(ge=1, le=5000)] = None,
     limit: Limit = 1000,
     cursor: Cursor = None,
@@ -128,6 +129,8 @@ async def list_readings(
         readings.c.measured_at >= since,
         readings.c.measured_at <= until,
     ]
+    if sensor_id is not None:
+        series.append(readings.c.sensor_id == sensor_id)
     async with app.storage.read() as connection:
         if points is None:
             return await _raw(connection, metric, series, limit, cursor)
