@@ -32,7 +32,6 @@ async def test_a_reading_with_a_name_is_stored_once_however_it_comes_again(
     await tank.hear("probe", "reading", reading, dup=True, session="another")
     await tank.app.ingest([tank.message("probe", "reading", reading) for _ in range(3)])
     assert await count(tank) == 1 == len(peer.of_type("reading"))
-    assert tank.app.ingest.readings == 1
 
 
 async def test_names_are_each_devices_own(tank: Tank) -> None:
@@ -166,9 +165,9 @@ async def test_what_could_not_be_kept_is_kept_once_there_is_room(tank: Tank) -> 
     for _ in range(2):
         with pytest.raises(Unavailable):
             await tank.app.ingest(batch)
-    assert await count(tank) == 0 == len(peer.of_type("reading")) == tank.app.ingest.readings
+    assert await count(tank) == 0 == len(peer.of_type("reading"))
     async with tank.storage.write() as tx:
         await tx.execute(text("PRAGMA max_page_count=100000000"))
     await tank.app.ingest(batch)
-    assert await count(tank) == 2000 == tank.app.ingest.readings
+    assert await count(tank) == 2000
     assert [e["value"] for e in data(peer.of_type("reading"))][:3] == [0.0, 1.0, 2.0]

@@ -16,7 +16,8 @@ import msgspec
 from sqlalchemy import bindparam, delete, select
 
 from cardume.apps.aquarium.catalogue import Catalogue
-from cardume.apps.aquarium.changes import Changes, ReadingIds
+from cardume.apps.aquarium.changes import Changes
+from cardume.apps.aquarium.measurements import ReadingIds
 from cardume.clock import Clock
 from cardume.devices.liveness import Announcement, Event, LiveData
 from cardume.devices.payloads import (
@@ -90,11 +91,6 @@ class Ingest:
         self._ids = ReadingIds()
         self._settled: dict[str, dict[int, float]] = {}
 
-    @property
-    def readings(self) -> int:
-        """Readings stored since the start, by hand or by device."""
-        return self._ids.kept
-
     async def __call__(self, batch: Sequence[Inbound]) -> None:
         """Keep a batch: one transaction, then its events.
 
@@ -163,19 +159,19 @@ class Ingest:
         if item.event is not None:
             # Not after now: our clock may have been put back while the message waited.
             at = min(item.message.received_at, self._clock.now())
-            note = changes.hear(item.device_id, item.event, at)
+            note = changes.lives.hear(item.device_id, item.event, at)
             if note is not None:
                 self.rejects.counts[note] += 1
         match item.content:
             case Report(fields=fields):
-                changes.report(item.device_id, fields)
+                changes.lives.report(item.device_id, fields)
             case DecodedReadings():
                 await self._add_readings(changes, item, item.content)
 
     async def _add_readings(
         self, changes: Changes, item: Decoded, content: DecodedReadings
     ) -> None:
-        device = changes.device(item.device_id)
+        device = changes.lives.device(item.device_id)
         if device is None:
             return
         received_at = item.message.received_at
@@ -183,7 +179,7 @@ class Ingest:
             measured_at, skewed = reading_time(raw, received_at)
             if skewed:
                 self.rejects.note("clock_skew", device.device_id)
-            row = await changes.reading(
+            row = await changes.measurements.add(
                 aquarium_id=device.aquarium_id,
                 device_id=device.device_id,
                 sensor=raw.sensor or "",

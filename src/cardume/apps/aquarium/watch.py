@@ -123,7 +123,7 @@ class Watch:
             changes = self._ingest.changes(tx)
             for device_id in device_ids:
                 # Inside the transaction: a message that came meanwhile has moved the deadline.
-                changes.hear(device_id, Tick(self.link_up_since), self._clock.now())
+                changes.lives.hear(device_id, Tick(self.link_up_since), self._clock.now())
             await changes.store()
             tx.on_commit(lambda: self.told(device_ids, changes.alarms.pending))
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
 from cardume.apps.aquarium.app import CurrentAquarium
-from cardume.apps.aquarium.changes import MAX_SENSORS
+from cardume.apps.aquarium.measurements import MAX_SENSORS
 from cardume.apps.aquarium.views import reading_event, reading_id
 from cardume.devices.payloads import AHEAD_MAX
 from cardume.errors import Refused
@@ -80,7 +80,7 @@ async def enter_reading(
     async with app.storage.write() as tx:
         app.catalogue.check_writer(who, aquarium_id)
         changes = app.ingest.changes(tx)
-        row = await changes.reading(
+        row = await changes.measurements.add(
             aquarium_id=aquarium_id,
             device_id=None,
             sensor="manual",
