@@ -1,4 +1,4 @@
-"""Lists paged by cursor: `{"items": […], "next": "…"}`, `next` absent on the last page."""
+"""Lists paged by cursor: `{"items": […], "next": "…"}`, `next` null on the last page."""
 
 from __future__ import annotations
 

@@ -53,6 +53,8 @@ def problem_for(error: Exception) -> Response:
                 headers={"Retry-After": RETRY_AFTER},
             )
         case RequestValidationError():
+            if any(e["type"] == "json_invalid" for e in error.errors()):
+                return problem(codes.BAD_REQUEST, "not valid JSON")
             faults = [{"field": _field(e["loc"]), "message": e["msg"]} for e in error.errors()]
             return problem(
                 codes.INVALID_FIELDS,

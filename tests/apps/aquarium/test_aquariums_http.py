@@ -177,7 +177,7 @@ async def test_a_body_that_is_no_json_is_refused(tank: Tank, text: str) -> None:
 
 async def test_members_come_and_go(tank: Tank) -> None:
     await tank.ok("PUT", "/aquariums/1/members/eva", {"role": "member"})
-    assert await tank.ok("GET", "/aquariums/1/members") == [
+    assert (await tank.ok("GET", "/aquariums/1/members"))["items"] == [
         {"sub": "ana", "role": "owner"},
         {"sub": "eva", "role": "member"},
     ]
@@ -273,3 +273,42 @@ async def test_lists_are_paged_through(tank: Tank) -> None:
             assert seen == whole
         refused(await tank.call("GET", f"/{path}?cursor=%00"), 422)
         refused(await tank.call("GET", f"/{path}?cursor=MQ"), 422)
+
+
+async def test_a_member_may_leave(tank: Tank) -> None:
+    await tank.ok("PUT", "/aquariums/1/members/eva", {"role": "member"})
+    refused(await tank.call("DELETE", "/aquariums/1/members/ana", who="eva"), 403)
+    await tank.ok("DELETE", "/aquariums/1/members/eva", who="eva")
+    refused(await tank.call("GET", "/aquariums/1", who="eva"), 403)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("POST", "/aquariums", {"name": "Tank", "knid": "reef"}, "knid"),
+        ("POST", "/aquariums", {"name": "T\u0000"}, "name"),
+        ("PATCH", "/aquariums/1", {"name": None}, "name"),
+        ("PATCH", "/devices/probe", {"aquarium_id": 2}, "aquarium_id"),
+        ("POST", "/aquariums/1/readings", {"metric": "ph", "value": True}, "value"),
+        ("POST", "/aquariums/1/readings", {"metric": "ph", "value": "8"}, "value"),
+        (
+            "POST",
+            "/aquariums/1/readings",
+            {"metric": "ph", "value": 8, "measured_at": "2199-01-01T00:00:00Z"},
+            "future",
+        ),
+    ],
+)
+async def test_what_nobody_would_heed_is_an_error(
+    tank: Tank, method: str, path: str, body: Any, field: str
+) -> None:
+    response = await tank.call(method, path, body)
+    refused(response, 422)
+    assert field in response.json()["detail"]
+
+
+async def test_what_is_no_json_is_a_bad_request(tank: Tank) -> None:
+    headers = {"Authorization": f"Bearer {tank.token()}", "Content-Type": "application/json"}
+    response = await tank.client.post("/api/v1/aquariums", content="{bad", headers=headers)
+    refused(response, 400)
+    assert response.json()["code"] == "bad_request"

@@ -85,12 +85,13 @@ class Aquarium:
         async with self.storage, self.hub:
             await self.catalogue.load()
             await self.watch.start()
-            self.hub.tasks.every(
+            sweeping = self.hub.tasks.every(
                 self.options.offline_sweep_every, self.watch.sweep, "offline sweep"
             )
             try:
                 yield
             finally:
+                sweeping.cancel()
                 self.watch.stop()
 
     def status(self, device: Device) -> str:

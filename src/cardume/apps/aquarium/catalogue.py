@@ -124,6 +124,11 @@ class Catalogue:
         """Admins and services read every aquarium."""
         return identity.is_admin or identity.is_service
 
+    def may_see(self, identity: Identity, aquarium_id: int) -> bool:
+        return aquarium_id in self.members and (
+            self.sees_all(identity) or self.is_member(identity, aquarium_id)
+        )
+
     def visible(self, identity: Identity) -> list[int]:
         """The aquariums an identity may see."""
         everything = self.sees_all(identity)
@@ -140,6 +145,14 @@ class Catalogue:
     def sensor_count(self, aquarium_id: int, device_id: str | None) -> int:
         """How many sources a device has in an aquarium; None: those entered by hand."""
         return self._sensors_of[aquarium_id, device_id]
+
+    def measures(self, aquarium_id: int, sensor_id: int, metric: str) -> bool:
+        """Whether this sensor of the aquarium measures `metric`."""
+        return any(
+            sensor.id == sensor_id and sensor.metric == metric
+            for sensor in self.sensors.values()
+            if sensor.aquarium_id == aquarium_id
+        )
 
     def put_rule(self, rule: AquariumRule) -> None:
         self.remove_rule(rule.rule.id, keep_state=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, Field
+from pydantic import AliasChoices, AwareDatetime, Field
 
 from cardume.alerts import store
 from cardume.alerts.lifecycle import Alert
@@ -14,16 +14,17 @@ from cardume.apps.aquarium.views import AlertView, alert_view
 from cardume.auth.identity import Identity
 from cardume.errors import Refused
 from cardume.storage.database import Storage, Write
+from cardume.transports.bodies import Body
 from cardume.wire import codes
 
 
-class Ack(BaseModel):
+class Ack(Body):
     """The body of an acknowledgement."""
 
     note: str | None = Field(None, max_length=2000)
 
 
-class Shelve(BaseModel):
+class Shelve(Body):
     """The body of a shelving: no notifications before `until`."""
 
     until: AwareDatetime
@@ -73,7 +74,7 @@ class Decisions:
     async def _find(self, tx: Write, identity: Identity, alert_id: int) -> Alert:
         """An alert of somebody else's aquarium looks like none."""
         alert = await store.get(tx, alert_id)
-        sees = self._catalogue.is_member(identity, alert.aquarium_id) or identity.is_admin
-        if not sees:
+        if not self._catalogue.may_see(identity, alert.aquarium_id):
             raise Refused(codes.NOT_FOUND, f"no alert {alert_id}")
+        self._catalogue.check_writer(identity, alert.aquarium_id)
         return alert

@@ -1,6 +1,6 @@
 """Target ranges by kind of aquarium: starting points that every owner changes.
 
-Sources differ; these are the middle of the care guides named in the docs.
+Care guides differ; these are about their middle.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, Field
 from sqlalchemy import delete, insert, select, update
+from typing_extensions import TypedDict
 
 from cardume.apps.aquarium.app import Aquarium, CurrentAquarium
 from cardume.apps.aquarium.catalogue import Catalogue
@@ -15,6 +15,7 @@ from cardume.apps.aquarium.presets import TARGETS, Kind
 from cardume.errors import Refused
 from cardume.storage.database import Write
 from cardume.storage.tables import aquariums, members, targets
+from cardume.transports.bodies import Body, Name
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, Page, page, position
 from cardume.transports.problems import ProblemRoute
@@ -23,24 +24,23 @@ from cardume.wire.messages import rfc3339
 
 router = APIRouter(prefix="/aquariums", route_class=ProblemRoute, tags=["aquariums"])
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
 Sub = Annotated[str, Path(min_length=1, max_length=255)]
 
 
-class NewAquarium(BaseModel):
+class NewAquarium(Body):
     name: Name
     kind: Kind = Kind.FRESHWATER
 
 
-class AquariumPatch(BaseModel):
-    name: Name | None = None
+class AquariumPatch(Body):
+    name: Name = ""
 
 
-class Membership(BaseModel):
+class Membership(Body):
     role: Literal["owner", "member"] = "member"
 
 
-class Member(BaseModel):
+class Member(TypedDict):
     sub: str
     role: str
 
@@ -93,7 +93,7 @@ async def update_aquarium(
     aquarium_id: int, body: AquariumPatch, app: CurrentAquarium, who: CurrentIdentity
 ) -> AquariumView:
     app.catalogue.check_owner(who, aquarium_id)
-    values = body.model_dump(exclude_none=True)
+    values = body.model_dump(exclude_unset=True)
     if values:
         async with app.storage.write() as tx:
             await tx.execute(
@@ -120,11 +120,17 @@ async def get_overview(aquarium_id: int, app: CurrentAquarium, who: CurrentIdent
 
 @router.get("/{aquarium_id}/members")
 async def list_members(
-    aquarium_id: int, app: CurrentAquarium, who: CurrentIdentity
-) -> list[Member]:
+    aquarium_id: int,
+    app: CurrentAquarium,
+    who: CurrentIdentity,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[Member]:
     app.catalogue.check_member(who, aquarium_id)
-    held = app.catalogue.members[aquarium_id]
-    return [Member(sub=sub, role=role) for sub, role in sorted(held.items())]
+    after = position(cursor, str) or ""
+    held = sorted(app.catalogue.members[aquarium_id].items())
+    found: list[Member] = [{"sub": sub, "role": role} for sub, role in held if sub > after]
+    return page(found[: limit + 1], limit, lambda member: member["sub"])
 
 
 @router.get("/{aquarium_id}/members/{sub:path}")
@@ -135,7 +141,7 @@ async def get_member(
     role = app.catalogue.members[aquarium_id].get(sub)
     if role is None:
         raise Refused(codes.NOT_FOUND, "no such member")
-    return Member(sub=sub, role=role)
+    return {"sub": sub, "role": role}
 
 
 @router.put("/{aquarium_id}/members/{sub:path}")
@@ -151,15 +157,19 @@ async def put_member(
         await _remove_member(tx, aquarium_id, sub)
         await tx.execute(insert(members).values(aquarium_id=aquarium_id, sub=sub, role=body.role))
         tx.on_commit(lambda: held.update({sub: body.role}))
-    return Member(sub=sub, role=body.role)
+    return {"sub": sub, "role": body.role}
 
 
 @router.delete("/{aquarium_id}/members/{sub:path}", status_code=204)
 async def delete_member(
     aquarium_id: int, sub: Sub, app: CurrentAquarium, who: CurrentIdentity
 ) -> None:
+    """An owner removes anybody, a member themselves."""
     async with app.storage.write() as tx:
-        app.catalogue.check_owner(who, aquarium_id)
+        if sub == who.sub:
+            app.catalogue.check_member(who, aquarium_id)
+        else:
+            app.catalogue.check_owner(who, aquarium_id)
         held = app.catalogue.members[aquarium_id]
         if sub not in held:
             raise Refused(codes.NOT_FOUND, "no such member")

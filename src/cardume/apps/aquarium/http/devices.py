@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 from typing_extensions import TypedDict
@@ -21,6 +21,7 @@ from cardume.devices.registry import Device
 from cardume.devices.store import events_of, register
 from cardume.errors import Refused
 from cardume.storage.tables import alerts, devices
+from cardume.transports.bodies import Body, Name
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, Page, page, position
 from cardume.transports.problems import ProblemRoute
@@ -30,19 +31,18 @@ from cardume.wire.messages import rfc3339
 router = APIRouter(prefix="/devices", route_class=ProblemRoute, tags=["devices"])
 
 DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
-DeviceName = Annotated[str | None, Field(max_length=200)]
 Interval = Annotated[float | None, Field(ge=1, le=86_400)]
 
 
-class NewDevice(BaseModel):
+class NewDevice(Body):
     device_id: DeviceId
     aquarium_id: int
-    name: DeviceName = None
+    name: Name | None = None
     expected_interval_seconds: Interval = None
 
 
-class DevicePatch(BaseModel):
-    name: DeviceName = None
+class DevicePatch(Body):
+    name: Name | None = None
     expected_interval_seconds: Interval = None
 
 
@@ -188,7 +188,7 @@ _COLUMNS = {"name": "name", "expected_interval_seconds": "expected_interval"}
 async def _device(app: Aquarium, who: Identity, device_id: str) -> Device:
     """A device of somebody else's aquarium looks like none."""
     device = await app.devices.find(device_id)
-    if device is None or device.aquarium_id not in app.catalogue.visible(who):
+    if device is None or not app.catalogue.may_see(who, device.aquarium_id):
         raise Refused(codes.NOT_FOUND, "no such device")
     return device
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from msgspec import to_builtins
-from pydantic import AwareDatetime, BaseModel, Field, FiniteFloat
+from pydantic import AwareDatetime, Field
 from sqlalchemy import Integer, case, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
@@ -17,6 +17,7 @@ from cardume.apps.aquarium.views import reading_event, reading_id
 from cardume.devices.payloads import AHEAD_MAX
 from cardume.errors import Refused
 from cardume.storage.tables import readings
+from cardume.transports.bodies import Body, Number
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, position
 from cardume.transports.paging import page as paged
@@ -33,11 +34,11 @@ OLDEST = 10 * 366 * DAY
 Metric = Annotated[str, Field(pattern=r"^[a-z0-9_.\-]{1,64}$")]
 
 
-class ManualReading(BaseModel):
+class ManualReading(Body):
     """A test kit's result."""
 
     metric: Metric
-    value: FiniteFloat
+    value: Number
     unit: str | None = Field(None, max_length=16)
     measured_at: AwareDatetime | None = None
     note: str | None = Field(None, max_length=2000)
@@ -75,8 +76,10 @@ async def enter_reading(
     app.catalogue.check_writer(who, aquarium_id)
     now = app.hub.clock.now()
     measured_at = now if body.measured_at is None else body.measured_at.timestamp()
-    if not -OLDEST <= measured_at - now <= AHEAD_MAX:
-        raise Refused(codes.INVALID_FIELDS, "measured_at: within the last ten years, please")
+    if measured_at - now > AHEAD_MAX:
+        raise Refused(codes.INVALID_FIELDS, "measured_at: lies in the future")
+    if now - measured_at > OLDEST:
+        raise Refused(codes.INVALID_FIELDS, "measured_at: more than ten years ago")
     async with app.storage.write() as tx:
         app.catalogue.check_writer(who, aquarium_id)
         changes = app.ingest.changes(tx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import Field
 from sqlalchemy import delete, insert, update
 from typing_extensions import TypedDict
 
@@ -17,6 +17,7 @@ from cardume.auth.identity import Identity
 from cardume.errors import Refused
 from cardume.storage.database import Write
 from cardume.storage.tables import alert_rules, alerts, rule_states
+from cardume.transports.bodies import Body, Name, Number
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, Page, page, position
 from cardume.transports.problems import ProblemRoute
@@ -24,16 +25,16 @@ from cardume.wire import codes
 
 router = APIRouter(prefix="/alert-rules", route_class=ProblemRoute, tags=["alert rules"])
 
-Bound = FiniteFloat | None
-Wait = Annotated[float, Field(ge=0, le=MAX_WAIT)]
+Bound = Number | None
+Wait = Annotated[Number, Field(ge=0, le=MAX_WAIT)]
 MAX_RULES = 200
 """Rules of one aquarium: each is judged with every reading of its metric."""
 
 
-class RuleBody(BaseModel):
+class RuleBody(Body):
     """A reading below `low` or above `high` raises; beyond `*_critical` it is critical."""
 
-    name: str | None = Field(None, max_length=200)
+    name: Name | None = None
     metric: str = Field(pattern=r"^[a-z0-9_.\-]{1,64}$")
     sensor_id: int | None = None
     low: Bound = None
@@ -41,7 +42,7 @@ class RuleBody(BaseModel):
     low_critical: Bound = None
     high_critical: Bound = None
     severity: Literal["warning", "minor", "major", "critical"] = "warning"
-    deadband: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    deadband: Annotated[Number, Field(ge=0)] = 0.0
     for_seconds: Wait = 0.0
     clear_seconds: Wait = 0.0
     enabled: bool = True
@@ -96,10 +97,9 @@ async def create_rule(body: NewRule, app: CurrentAquarium, who: CurrentIdentity)
     rule_from({**values, "id": 0})  # says what is wrong with it before anything is stored
     async with app.storage.write() as tx:
         app.catalogue.check_writer(who, body.aquarium_id)
-        if (
-            sum(r.aquarium_id == body.aquarium_id for r in app.catalogue.rules.values())
-            >= MAX_RULES
-        ):
+        _check_sensor(app, body.aquarium_id, body.metric, body.sensor_id)
+        held = [r for r in app.catalogue.rules.values() if r.aquarium_id == body.aquarium_id]
+        if len(held) >= MAX_RULES:
             raise Refused(codes.CONFLICT, f"an aquarium has at most {MAX_RULES} rules")
         statement = insert(alert_rules).values(**values, created_at=app.hub.clock.now())
         key = (await tx.execute(statement)).inserted_primary_key
@@ -123,6 +123,7 @@ async def update_rule(
         known = _writable(app, who, rule_id)
         values: dict[str, Any] = {**_view(known), **body.model_dump(exclude_unset=True)}
         rule = rule_from(dict(values))
+        _check_sensor(app, rule.aquarium_id, values["metric"], values["sensor_id"])
         del values["id"]
         await tx.execute(update(alert_rules).where(alert_rules.c.id == rule_id).values(**values))
         await _start_anew(app, tx, rule_id, ClearReason.MANUAL)
@@ -140,6 +141,12 @@ async def delete_rule(rule_id: int, app: CurrentAquarium, who: CurrentIdentity) 
         tx.on_commit(lambda: app.catalogue.remove_rule(rule_id))
 
 
+def _check_sensor(app: Aquarium, aquarium_id: int, metric: str, sensor_id: int | None) -> None:
+    """A rule for a sensor that measures something else, or nothing, would never ring."""
+    if sensor_id is not None and not app.catalogue.measures(aquarium_id, sensor_id, metric):
+        raise Refused(codes.INVALID_FIELDS, f"sensor_id: no sensor {sensor_id} measures {metric}")
+
+
 async def _start_anew(app: Aquarium, tx: Write, rule_id: int, why: ClearReason) -> None:
     changes = app.ingest.changes(tx)
     await changes.alarms.clear_all(why, alerts.c.rule_id == rule_id)
@@ -154,7 +161,7 @@ def _replaced(app: Aquarium, rule: AquariumRule) -> None:
 def _rule(app: Aquarium, who: Identity, rule_id: int) -> AquariumRule:
     """A rule of somebody else's aquarium looks like none."""
     found = app.catalogue.rules.get(rule_id)
-    if found is None or found.aquarium_id not in app.catalogue.visible(who):
+    if found is None or not app.catalogue.may_see(who, found.aquarium_id):
         raise Refused(codes.NOT_FOUND, f"no rule {rule_id}")
     return found
 
