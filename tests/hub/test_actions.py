@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fastapi import HTTPException
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from cardume.auth.identity import Identity
 from cardume.errors import ConfigurationError, Refused
@@ -87,3 +87,14 @@ def test_a_handler_takes_two_arguments_and_has_one_name() -> None:
 
     with pytest.raises(ConfigurationError, match="identity, body"):
         made.add("wrong", wrong)  # type: ignore[arg-type]
+
+
+async def test_a_handler_that_is_wrong_itself_is_no_fault_of_the_peer() -> None:
+    made = Actions()
+
+    async def confused(identity: Identity, body: Ack) -> None:
+        Ack.model_validate({"alert_id": "mine"})
+
+    made.add("confused", confused)
+    with pytest.raises(ValidationError):
+        await made.run(ANNA, "confused", {"alert_id": 1})

@@ -260,3 +260,20 @@ def _takes(annotation: type, note: Callable[[object], None]) -> Callable[..., An
 
     room.__annotations__["room_id"] = annotation
     return room
+
+
+async def test_a_dependency_finds_the_state_of_the_application() -> None:
+    app = FastAPI()
+    app.state.pool = "the pool"
+
+    def pool(request: Request) -> str:
+        return str(request.app.state.pool)
+
+    seen: list[str] = []
+
+    async def room(room_id: int, held: Annotated[str, Depends(pool)]) -> None:
+        seen.append(held)
+
+    room.__annotations__["held"] = Annotated[str, Depends(pool)]
+    await ask(guard_for(room, ROOM), {"room_id": "7"}, scope=scope_of(app))
+    assert seen == ["the pool"]

@@ -12,7 +12,7 @@ from cardume.auth.identity import Identity
 from cardume.clock import Clock
 from cardume.engines.base import Deliver
 from cardume.engines.memory import MemoryEngine
-from cardume.errors import ConfigurationError, HubNotRunning, Refused, Unavailable
+from cardume.errors import ConfigurationError, HubNotRunning, Invalid, Refused, Unavailable
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
 from cardume.testing import FakeClock
@@ -303,3 +303,10 @@ async def test_the_first_reason_to_close_counts() -> None:
         peer.connection.close(codes.EXPIRED)
         peer.connection.close(codes.SLOW)
         assert peer.code == 3005
+
+
+@pytest.mark.parametrize("type", ["connected", "snapshot", "pong", "error", "result"])
+async def test_a_publication_cannot_speak_for_the_hub(type: str) -> None:
+    async with make() as hub:
+        with pytest.raises(Invalid, match="the hub's own"):
+            await hub.publish("room:1", type, {})

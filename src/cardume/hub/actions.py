@@ -44,9 +44,11 @@ class Actions:
             raise Refused(codes.METHOD_NOT_FOUND, f"actions here: {known}")
         handler, adapter = found
         try:
-            return await handler(identity, adapter.validate_python(body))
+            checked = adapter.validate_python(body)
         except ValidationError as error:
             raise Refused(codes.INVALID_FIELDS, describe(error)) from None
+        try:
+            return await handler(identity, checked)
         except HTTPException as error:
             raise refusal(error.status_code, error.detail) from error
 

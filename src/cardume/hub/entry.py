@@ -66,7 +66,8 @@ async def prepare(
         snapshot = json.encode(await options.snapshot(**parameters))
     except HTTPException as error:
         raise refusal(error.status_code, error.detail) from error
-    if len(snapshot) + ENVELOPE > hub.options.outbox_limit:
+    # `connected` goes before it, and both name the channel.
+    if len(snapshot) + 2 * (ENVELOPE + len(channel.name)) > hub.options.outbox_limit:
         logger.error("the snapshot of %s has %d bytes: no outbox", channel.name, len(snapshot))
         raise Unavailable("the snapshot is larger than an outbox")
     return Entry(top, False, snapshot=snapshot)

@@ -113,7 +113,9 @@ class DependencyGuard(DirectGuard):
         self, identity: Identity, parameters: Mapping[str, Any], scope: Mapping[str, Any]
     ) -> None:
         outer = scope.get("app")
-        self._app.dependency_overrides = getattr(outer, "dependency_overrides", {})
+        if isinstance(outer, FastAPI):
+            self._app.dependency_overrides = outer.dependency_overrides
+            self._app.state = outer.state
         answer = _Answer()
         await self._app(_request(scope, identity, parameters), answer.receive, answer.send)
         if answer.status >= 400:

@@ -19,7 +19,7 @@ from cardume.auth.identity import Identity
 from cardume.clock import Clock, SystemClock
 from cardume.engines import engine_from_url
 from cardume.engines.base import Engine, KeyReused
-from cardume.errors import ConfigurationError, HubNotRunning, Refused, Unavailable
+from cardume.errors import ConfigurationError, HubNotRunning, Invalid, Refused, Unavailable
 from cardume.hub.actions import Actions, Handler
 from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection, Transport
@@ -35,6 +35,7 @@ from cardume.hub.stats import HubStats
 from cardume.wire import codes, json
 from cardume.wire.dialects import Dialect
 from cardume.wire.messages import (
+    RESERVED_TYPES,
     Position,
     Publication,
     check_channel,
@@ -211,7 +212,8 @@ class Hub:
 
         Raises:
             HubNotRunning: outside the lifespan.
-            Invalid: no channel's name, no JSON, or a name that is no text of 255 characters.
+            Invalid: no channel's name, no JSON, a text of over 255 characters, or a type that
+                is the hub's own.
             Refused: unknown channel (102), or the key was used with another body (409).
             Unavailable: the engine did not keep it.
         """
@@ -219,6 +221,8 @@ class Hub:
             raise HubNotRunning
         options = self.options_of(channel)
         # Before it has a place in the stream: what cannot be encoded later would be a silent gap.
+        if type in RESERVED_TYPES:
+            raise Invalid(f"type {type!r} is the hub's own")
         check_texts(type=type, key=key, source=source, idempotency_key=idempotency_key)
         publication = Publication(
             data=json.encode(data),

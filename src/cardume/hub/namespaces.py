@@ -143,8 +143,6 @@ class Namespace:
     template: ChannelTemplate
     options: ChannelOptions
     guard: Guard
-    path: str | None = None
-    """Its WebSocket address in the `plain` dialect, as ``/ws/room/{room_id}``."""
 
 
 class Namespaces:

@@ -20,7 +20,7 @@ class HubOptions:
     outbox_limit: int = DEFAULT_LIMIT
     max_message: int = 64 * 1024
     messages_per_minute: float = 60
-    """Per connection of `plain` and `rooms`; a bucket with as large a burst. 0: no limit."""
+    """Per connection; a bucket with as large a burst. 0: no limit."""
     channels_per_connection: int = 128
     max_connections: int | None = None
     handshakes_per_second: float = 2000

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
 from cardume.clock import Clock, TimerHandle
+from cardume.errors import Unavailable
 from cardume.hub.leases import Leases
 
 K = TypeVar("K", bound=Hashable)
@@ -37,9 +38,9 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
-    def every(self, seconds: float, job: Job, name: str) -> None:
+    def every(self, seconds: float, job: Job, name: str) -> asyncio.Task[None]:
         """Run `job` each `seconds` (± 10 %, so that many hubs do not march in step)."""
-        self.spawn(self._repeat(seconds, job, name), name)
+        return self.spawn(self._repeat(seconds, job, name), name)
 
     async def cancel(self) -> None:
         tasks = list(self._running)
@@ -52,6 +53,8 @@ class Tasks:
             await self._clock.sleep(seconds * random.uniform(0.9, 1.1))
             try:
                 await job()
+            except Unavailable as error:
+                logger.warning("%s has to wait: %s; it runs again in %g s", name, error, seconds)
             except Exception:
                 logger.exception("%s failed; it runs again in %g s", name, seconds)
 

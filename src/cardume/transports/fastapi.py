@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,11 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.auth.redaction import install
 from cardume.auth.tokens import TokenVerifier, from_environment
+from cardume.clock import Clock
+from cardume.engines.base import Engine
 from cardume.errors import ConfigurationError, HubNotRunning, Unavailable
 from cardume.hub.guards import Function, guard_for
 from cardume.hub.hub import Hub as BareHub
 from cardume.hub.hub import Verifier
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace, Snapshot
+from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
 from cardume.transports.asgi import serve_plain
 from cardume.transports.door import identify_request
@@ -39,8 +42,15 @@ class Hub(BareHub):
     entered.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        *,
+        auth: Verifier | None = None,
+        engine: Engine | str = "memory://",
+        clock: Clock | None = None,
+        options: HubOptions | None = None,
+    ) -> None:
+        super().__init__(auth=auth, engine=engine, clock=clock, options=options)
         self._own_verifier: TokenVerifier | None = None
         self.router = APIRouter(lifespan=self._lifespan)
 
@@ -75,7 +85,7 @@ class Hub(BareHub):
 
         def register(function: F) -> F:
             shape = ChannelTemplate(template)
-            namespace = Namespace(shape, options, guard_for(function, shape), path)
+            namespace = Namespace(shape, options, guard_for(function, shape))
             self.declare(namespace)
             if path is not None:
                 self._route(namespace, path)
@@ -138,11 +148,11 @@ def hub_of(connection: HTTPConnection) -> Hub:
 
 CurrentHub = Annotated[Hub, Depends(hub_of)]
 
-_bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
+_bearer = HTTPBearer(auto_error=False)
 
 
 async def current_identity(
-    connection: HTTPConnection, hub: CurrentHub, _shown: Annotated[str | None, Depends(_bearer)]
+    connection: HTTPConnection, hub: CurrentHub, _shown: Annotated[object, Depends(_bearer)]
 ) -> Identity:
     """Who asks: the bearer token's identity, or 401."""
     try:

@@ -16,6 +16,11 @@ from cardume.wire.codes import ErrorCode
 _POSITION = re.compile(r"([A-Za-z0-9]{1,16}):([0-9]{1,15})", re.ASCII)
 _CHANNEL = re.compile(r"[A-Za-z0-9_.\-]{1,64}(:[A-Za-z0-9_.@=,~\-]{1,190})?", re.ASCII)
 
+RESERVED_TYPES = frozenset(
+    ("connected", "snapshot", "pong", "subscribed", "unsubscribed", "result", "refreshed", "error")
+)
+"""What the hub itself says; a publication of such a type would be taken for its word."""
+
 MAX_TEXT = 255
 """Characters of a publication's type, key, source and tags, and of an idempotency key."""
 
