@@ -303,3 +303,25 @@ def test_a_url_that_cannot_serve_says_what_to_write(url: str, press: Press) -> N
 async def test_the_driver_need_not_be_named(tmp_path: Path, press: Press) -> None:
     async with Storage(f"sqlite:///{tmp_path / 'a.db'}", press) as storage:
         assert await names(storage) == []
+
+
+async def test_what_follows_a_commit_may_fail_and_it_is_announced_all_the_same(
+    storage: Storage, press: Press, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with storage.write() as tx:
+        await tx.execute(user("ana"))
+        tx.on_commit({}.popitem)
+        tx.emit("room:1", "x", 1)
+    assert (press.data, await names(storage)) == ([1], ["ana"])
+    assert "what follows a commit failed" in caplog.text
+
+
+async def test_a_closed_database_is_unavailable(tmp_path: Path, press: Press) -> None:
+    async with Storage(url_of(tmp_path / "tank.db"), press) as storage:
+        pass
+    with pytest.raises(Unavailable, match="closed"):
+        async with storage.write():
+            pass
+    with pytest.raises(Unavailable, match="closed"):
+        async with storage.read():
+            pass

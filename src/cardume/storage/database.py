@@ -140,10 +140,12 @@ class Storage:
 
     async def close(self) -> None:
         """Let go; the writer last, so that it is the one that checkpoints."""
-        if self._reader is not None:
-            await self._reader.dispose()
-        if self._writer is not None:
-            await self._writer.dispose()
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        if reader is not None:
+            await reader.dispose()
+        if writer is not None:
+            await writer.dispose()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
@@ -156,8 +158,9 @@ class Storage:
 
         Anything else that the database refuses is a bug in a statement, and raised as it is.
         """
-        assert self._writer is not None, "Storage.open() comes first"
         async with self._turn:
+            if self._writer is None:
+                raise Unavailable("the database is closed")
             try:
                 async with self._writer.connect() as connection:
                     await connection.begin()
@@ -180,7 +183,8 @@ class Storage:
             Unavailable: the database is out of reach.
             Invalid: a number from outside is larger than any that a row holds.
         """
-        assert self._reader is not None, "Storage.open() comes first"
+        if self._reader is None:
+            raise Unavailable("the database is closed")
         try:
             async with self._reader.connect() as connection:
                 yield connection
@@ -195,7 +199,10 @@ class Storage:
         await connection.commit()
         self.healthy = True
         for callback in write.kept:
-            callback()
+            try:
+                callback()
+            except Exception:  # as below: kept is kept
+                logger.exception("what follows a commit failed")
         for number, emit in enumerate(write.emits, 1):
             if number % EMITS_PER_TURN == 0:
                 await asyncio.sleep(0)

@@ -6,16 +6,19 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from cardume.errors import ConfigurationError
 
+_SCRIPTS = str(Path(__file__).parent / "migrations")
+
 
 def config(connection: Connection) -> Config:
     """Alembic's configuration for an open connection; there is no ini file to find."""
     settings = Config()
-    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    settings.set_main_option("script_location", _SCRIPTS)
     settings.attributes["connection"] = connection
     return settings
 
@@ -33,3 +36,10 @@ def upgrade(connection: Connection) -> None:
             "the database was made by a newer Cardume: upgrade this one, or name another with "
             "CARDUME_DATABASE_URL"
         ) from error
+
+
+def revisions() -> list[str]:
+    """Every revision that we know, the newest first."""
+    settings = Config()
+    settings.set_main_option("script_location", _SCRIPTS)
+    return [script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()]

@@ -98,6 +98,7 @@ sensors = Table(
     Column("origin", String(16)),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("aquarium_id", "source"),
+    sqlite_autoincrement=True,
 )
 """A source of one metric, with its latest value. `source` names device, sensor and metric."""
 

@@ -224,6 +224,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sensors")),
         sa.UniqueConstraint("aquarium_id", "source", name=op.f("uq_sensors_aquarium_id_source")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "targets",
