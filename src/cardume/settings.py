@@ -6,6 +6,7 @@ all of them. A library user needs none of it: `Hub()` reads the `CARDUME_JWT_*` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -92,3 +93,13 @@ class Settings(BaseSettings):
 def secret(value: SecretStr | None) -> str | None:
     """The text of a secret setting."""
     return None if value is None else value.get_secret_value()
+
+
+_OTHERS = frozenset({"CARDUME_URL", "CARDUME_DEVICE_KEY", "CARDUME_NO_SKIPS"})
+"""Names that commands, examples and tests read by themselves."""
+
+
+def misspelt(names: Iterable[str]) -> list[str]:
+    """Variables that begin like ours and are none: a wish that nobody hears."""
+    ours = {f"CARDUME_{name.upper()}" for name in Settings.model_fields} | _OTHERS
+    return sorted(name for name in names if name.startswith("CARDUME_") and name not in ours)

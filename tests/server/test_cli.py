@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,7 @@ def test_the_doctor_finds_nothing_and_changes_nothing(folder: Path) -> None:
         ("CARDUME_APPS", "teapot", "teapot"),
         ("CARDUME_MQTT_URL", "mqtt://localhost", "CARDUME_MQTT_URL"),
         ("CARDUME_OFFLINE_AFTER", "never", "CARDUME_OFFLINE_AFTER"),
+        ("CARDUME_OFFLINE_AFTR", "3", "CARDUME_OFFLINE_AFTR"),
     ],
 )
 def test_the_doctor_says_what_is_wrong(
@@ -186,3 +188,25 @@ def test_the_doctor_reads_no_broken_file(folder: Path) -> None:
     result = run("doctor")
     assert result.exit_code == 1
     assert "cardume.toml" in result.output
+
+
+def test_the_doctor_migrates_nothing(folder: Path) -> None:
+    path = folder / "cardume.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE other (x)")
+    before = path.read_bytes()
+    result = run("doctor")
+    assert (result.exit_code, "something else" in result.output) == (1, True)
+    assert path.read_bytes() == before
+    assert [item.name for item in folder.iterdir()] == [path.name]
+
+
+def test_a_new_password_leaves_an_admin_an_admin(folder: Path) -> None:
+    run("user", "add", "ana", "--admin", "--password-stdin", input="a password\n")
+    run("user", "add", "ana", "--password-stdin", input="another password\n")
+    with closing(sqlite3.connect(folder / "cardume.db")) as database:
+        assert database.execute("SELECT name, role FROM users").fetchall() == [("ana", "admin")]
+
+
+def test_a_role_that_nobody_knows(folder: Path) -> None:
+    assert run("token", "--user", "ana", "--role", "emperor").exit_code == 2

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.security import OAuth2PasswordRequestForm
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select, update
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
@@ -58,14 +58,14 @@ class Accounts:
         self._bucket = TokenBucket(LOGINS_PER_SECOND, 4 * LOGINS_PER_SECOND, 0.0)
 
     async def add(self, name: str, password: str, *, admin: bool, now: float) -> None:
-        """Add a user, or give an existing one this password and role."""
-        stored = await asyncio.to_thread(hash_password, password)
-        role = "admin" if admin else None
+        """Add a user, or give an existing one this password; an admin stays one."""
+        values = {"password_hash": await asyncio.to_thread(hash_password, password)}
+        if admin:
+            values["role"] = "admin"
         async with self._storage.write() as tx:
-            await tx.execute(delete(users).where(users.c.name == name))
-            await tx.execute(
-                insert(users).values(name=name, password_hash=stored, role=role, created_at=now)
-            )
+            known = await tx.execute(update(users).where(users.c.name == name).values(**values))
+            if known.rowcount == 0:
+                await tx.execute(insert(users).values(name=name, created_at=now, **values))
 
     async def log_in(self, name: str, password: str, now: float) -> Token:
         """A token for a name and a password.

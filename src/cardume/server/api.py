@@ -49,7 +49,8 @@ def router(api_key: str | None) -> APIRouter:
             return problem(codes.UNAUTHORIZED, "the header X-API-Key holds the API key")
         if hub.draining:
             return _unavailable("the server is shutting down")
-        if int(request.headers.get("content-length") or 0) > hub.options.max_message:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > hub.options.max_message:
             return problem(codes.LIMIT_EXCEEDED, f"at most {hub.options.max_message} bytes")
         body = await _read(request, hub.options.max_message)
         if body is None:

@@ -16,13 +16,13 @@ DAY = 86_400.0
 
 def text(composition: Composition, port: int) -> str:
     """One line for `serve`; for the demo all there is to open, to paste and to try."""
-    host = composition.settings.host
-    shown = f"[{host}]" if ":" in host else host
-    where = f"http://{shown}:{port}"
+    settings = composition.settings
+    where = f"http://{_reachable(settings.host)}:{port}"
     if composition.demo is not None:
         return _demo(composition, composition.demo, where)
     listener = composition.listener
-    mqtt = "" if listener is None else f", MQTT on {shown}:{listener.port}"
+    mqtt_host = _reachable(settings.mqtt_host or settings.host)
+    mqtt = "" if listener is None else f", MQTT on {mqtt_host}:{listener.port}"
     return f"Cardume is up: {where}/{mqtt}. Stop with Ctrl-C."
 
 
@@ -43,7 +43,7 @@ def _demo(composition: Composition, demo: Demo, where: str) -> str:
         mqtt_port = composition.listener.port
         topic = f"{settings.mqtt_prefix}/{YOURS}/reading"
         parts += [
-            ("MQTT", f"{settings.mqtt_host or settings.host}:{mqtt_port}"),
+            ("MQTT", f"{_reachable(settings.mqtt_host or settings.host)}:{mqtt_port}"),
             (
                 "be a device",
                 f"mosquitto_pub -p {mqtt_port} -u {YOURS} -P {demo.key} -q 1 -t {topic} "
@@ -58,6 +58,12 @@ def _demo(composition: Composition, demo: Demo, where: str) -> str:
         )
     )
     return "\n".join(f"{name:>11} {what}" if name else f"\n{what}\n" for name, what in parts) + "\n"
+
+
+def _reachable(host: str) -> str:
+    """What to write in an address: every interface has this machine's own name, too."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def _command() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tomllib
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 import cardume
 from cardume.auth.secrets import MAX_PASSWORD
 from cardume.errors import CardumeError, ConfigurationError
-from cardume.settings import Settings
+from cardume.settings import Settings, misspelt
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +34,11 @@ users = typer.Typer(help="Users who log in with a password.", no_args_is_help=Tr
 device = typer.Typer(help="Devices that connect over MQTT.", no_args_is_help=True)
 app.add_typer(users, name="user")
 app.add_typer(device, name="device")
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    SERVICE = "service"
 
 
 class LogLevel(StrEnum):
@@ -158,6 +164,8 @@ def _serve(settings: Settings, *, with_demo: bool = False) -> None:
     from cardume.server.serve import bind, run
 
     logging.configure(settings.log_level)
+    for name in misspelt(os.environ):
+        typer.echo(f"cardume: nobody reads {name}: a typo?", err=True)
     composition = Composition(settings, Demo() if with_demo else None)
     listening = bind(settings.host, settings.port)
     port = listening.getsockname()[1]
@@ -179,7 +187,7 @@ def token(
     channel: Annotated[
         list[str] | None, typer.Option(help="A pattern of channels it may join; may be repeated.")
     ] = None,
-    role: Annotated[str | None, typer.Option(help="`admin` or `service`.")] = None,
+    role: Annotated[Role | None, typer.Option(help="What it may do beyond its own.")] = None,
     ttl: Annotated[str, typer.Option(help="How long it lives: 90s, 15m, 1h, 7d.")] = "1h",
 ) -> None:
     """Print a token signed with CARDUME_JWT_SECRET."""
@@ -276,7 +284,7 @@ def doctor(
     from cardume.server.doctor import examine
 
     given = {"host": host, "port": port, "mqtt_port": mqtt_port, "database_url": database}
-    findings = asyncio.run(examine({k: v for k, v in given.items() if v is not None}))
+    findings = examine({k: v for k, v in given.items() if v is not None})
     for finding in findings:
         mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red")
         typer.echo(f"{mark} {finding.what}: {finding.says}")
@@ -287,9 +295,9 @@ def doctor(
 def _seconds(text: str) -> float:
     """``90s``, ``15m``, ``1h``, ``7d``; a bare number is seconds."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    number, unit = (text[:-1], units.get(text[-1:])) if text[-1:] in units else (text, 1)
+    unit = units.get(text[-1:])
     try:
-        seconds = float(number) * (unit or 1)
+        seconds = float(text) if unit is None else float(text[:-1]) * unit
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 10 * 366 * 86_400:

@@ -135,9 +135,11 @@ class Composition:
 
     @asynccontextmanager
     async def _storage_open(self, _app: Any) -> AsyncIterator[None]:
-        async with self.storage:
-            yield
-        await self._verifier.aclose()
+        try:
+            async with self.storage:
+                yield
+        finally:
+            await self._verifier.aclose()
 
     @asynccontextmanager
     async def _listening(self, _app: Any) -> AsyncIterator[None]:
@@ -192,7 +194,10 @@ def _connections_by_files() -> int:
     """Nine tenths of the open files we may have, after asking for as many as there are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):  # macOS has a lower bound of its own
+            return int(0.9 * soft)
     return int(0.9 * hard)
 
 

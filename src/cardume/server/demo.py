@@ -112,7 +112,6 @@ class Demo:
         self._keys = {device.device_id: new_key() for device in DEVICES}
         self._prefix = ""
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
 
     def visitor(self, scope: Scope) -> Identity | None:
         """Who comes without a token: this very machine, and nobody through a proxy.
@@ -164,7 +163,6 @@ class Demo:
             thread = threading.Thread(
                 target=self._live, args=(device, address), name=device.device_id, daemon=True
             )
-            self._threads.append(thread)
             thread.start()
 
     async def stop(self) -> None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
 import tomllib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import make_url
 
 from cardume.auth.policy import check_origins
 from cardume.clock import SystemClock
-from cardume.errors import CardumeError, ConfigurationError
+from cardume.errors import ConfigurationError
 from cardume.server.compose import check
 from cardume.server.serve import bind
 from cardume.server.tokens import verifier
-from cardume.settings import Settings
-from cardume.storage.database import Storage
+from cardume.settings import Settings, misspelt
+from cardume.storage.migrate import revisions
+from cardume.storage.sqlite import checked_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Finding:
     says: str
 
 
-async def examine(given: Mapping[str, Any]) -> list[Finding]:
+def examine(given: Mapping[str, Any]) -> list[Finding]:
     """Look at everything that `serve` needs, with these options."""
     try:
         settings = Settings(**given)
@@ -53,7 +55,7 @@ async def examine(given: Mapping[str, Any]) -> list[Finding]:
             settings.mqtt_port,
             "--mqtt-port or CARDUME_MQTT_PORT",
         ),
-        await _database(settings),
+        _database(settings),
     ]
 
 
@@ -67,6 +69,9 @@ def _apps(settings: Settings) -> Finding:
         check(settings)
     except ConfigurationError as error:
         return Finding("settings", ok=False, says=str(error))
+    unheard = misspelt(os.environ)
+    if unheard:
+        return Finding("settings", ok=False, says=f"nobody reads {', '.join(unheard)}: a typo?")
     return Finding("settings", ok=True, says=f"readable; apps: {', '.join(settings.apps)}")
 
 
@@ -113,22 +118,37 @@ def _answers(host: str, port: int) -> bool:
     return True
 
 
-async def _database(settings: Settings) -> Finding:
-    """Without creating one: a doctor changes nothing."""
+def _database(settings: Settings) -> Finding:
+    """Without creating or migrating one: a doctor changes nothing."""
     try:
-        storage = Storage(settings.database_url, _publish_nothing)
-        path = make_url(settings.database_url).database
-        if path and path != ":memory:" and not _exists(path):
-            return _creatable(Path(path))
-        async with storage, storage.read():
-            pass
-    except (CardumeError, sqlite3.Error) as error:
+        url = checked_url(settings.database_url)
+    except ConfigurationError as error:
         return Finding("database", ok=False, says=str(error))
+    path = Path(str(url.database).removeprefix("file:"))
+    if not path.exists():
+        return _creatable(path)
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return _schema(path, database)
+    except sqlite3.Error as error:
+        return Finding("database", ok=False, says=f"{path} cannot be used: {error}")
+
+
+def _schema(path: Path, database: sqlite3.Connection) -> Finding:
+    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    held = None
+    if "alembic_version" in names:
+        held = database.execute("SELECT version_num FROM alembic_version").fetchone()
+    known = revisions()
+    if held is None and names:
+        return Finding("database", ok=False, says=f"{path} is the database of something else")
+    if held is not None and held[0] not in known:
+        return Finding("database", ok=False, says=f"{path} was made by a newer Cardume")
+    if not os.access(path, os.W_OK):
+        return Finding("database", ok=False, says=f"{path} cannot be written")
+    if held is None or held[0] != known[0]:
+        return Finding("database", ok=True, says=f"{path} is brought up to date at the next start")
     return Finding("database", ok=True, says=f"{path}, schema up to date")
-
-
-def _exists(path: str) -> bool:
-    return Path(path).exists()
 
 
 def _creatable(path: Path) -> Finding:
@@ -142,9 +162,3 @@ def _creatable(path: Path) -> Finding:
     except OSError as error:
         return Finding("database", ok=False, says=f"cannot write in {folder}: {error.strerror}")
     return Finding("database", ok=True, says=f"{path} is made at the first start")
-
-
-async def _publish_nothing(
-    channel: str, type: str | None, data: object, /, *, key: str | None
-) -> None:
-    """A doctor announces nothing."""

@@ -6,7 +6,11 @@ import logging
 import sys
 import time
 
-_STARTUP_FAILED = "Application startup failed. Exiting."
+_SAID_BETTER = (
+    "Application startup failed. Exiting.",  # by the command line, which says why
+    # It is what uvicorn makes of a denial response; we count that, and log it at a bounded rate.
+    "ASGI callable returned without completing handshake.",
+)
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -33,7 +37,6 @@ def configure(level: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("cardume").setLevel(level.upper())
     logging.getLogger("uvicorn").setLevel("WARNING" if level.lower() != "debug" else "INFO")
-    # The command line says it again, and why.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STARTUP_FAILED)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg not in _SAID_BETTER)
     # One line per request costs more than the request; `--log-level debug` shows them.
     logging.getLogger("uvicorn.access").disabled = level.lower() != "debug"

@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
 
         A stop that was asked for and went well is no failure: exit code 0.
         """
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.force_exit |= self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -64,6 +64,9 @@ class Server(uvicorn.Server):
         while not drain.done() and not self.force_exit:
             await asyncio.wait({drain}, timeout=0.1)
         drain.cancel()
+        await asyncio.wait({drain})
+        if not drain.cancelled() and (error := drain.exception()) is not None:
+            logger.error("the drain failed", exc_info=error)
         self._abort_slow_readers()
         # Its request ends as if the client had gone; cancelled by uvicorn it would be a traceback.
         late = asyncio.get_running_loop().call_later(LET_GO, self._abort_everyone)
