@@ -28,7 +28,7 @@ from cardume.alerts.lifecycle import (
 )
 from cardume.alerts.rules import Direction, Outcome, OutcomeKind
 from cardume.apps.aquarium.catalogue import AquariumRule
-from cardume.apps.aquarium.views import alert_view, stamp
+from cardume.apps.aquarium.views import alert_view, channel_of, stamp
 from cardume.devices.liveness import DeviceStatus, Reason, Transition
 from cardume.devices.registry import Device
 from cardume.storage.database import Write
@@ -210,7 +210,7 @@ class Alarms:
         return alert
 
     def _announce(self, alert: Alert, action: Action) -> None:
-        channel = f"aquarium:{alert.aquarium_id}"
+        channel = channel_of(alert.aquarium_id)
         if action is Action.ACK:
             self._tx.emit(channel, "alert_ack", ack_event(alert))
             return

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from cardume.alerts.lifecycle import Severity
 from cardume.alerts.rules import Rule, RuleState
+from cardume.apps.aquarium.views import channel_of
 from cardume.auth.identity import Identity
 from cardume.devices.registry import Registry
 from cardume.errors import Refused
@@ -117,7 +118,7 @@ class Catalogue:
         return (
             identity.sub in self.members.get(aquarium_id, ())
             or identity.grants("aquariums", aquarium_id)
-            or identity.may_subscribe_by_claim(f"aquarium:{aquarium_id}")
+            or identity.may_subscribe_by_claim(channel_of(aquarium_id))
         )
 
     def sees_all(self, identity: Identity) -> bool:

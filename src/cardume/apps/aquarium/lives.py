@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from cardume.apps.aquarium.alarms import Alarms
-from cardume.apps.aquarium.views import device_status_event
+from cardume.apps.aquarium.views import channel_of, device_status_event
 from cardume.devices.liveness import DeviceState, Event, Step, step
 from cardume.devices.registry import Device, Registry
 from cardume.devices.store import store_signs_of_life, store_transition, stored
@@ -62,7 +62,7 @@ class Lives:
                 await self._believe_database(device.device_id)
                 continue
             event = device_status_event(device, result.state, transition)
-            channel = f"aquarium:{device.aquarium_id}"
+            channel = channel_of(device.aquarium_id)
             self._tx.emit(channel, "device_status", event, key=f"status/{device.device_id}")
             await self._alarms.device(device, transition)
         moved = {device.device_id for device, _, _ in self._transitions}

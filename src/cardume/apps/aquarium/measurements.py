@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import bindparam, insert, select, update
 
 from cardume.apps.aquarium.catalogue import Catalogue, Sensor
-from cardume.apps.aquarium.views import reading_event
+from cardume.apps.aquarium.views import channel_of, reading_event
 from cardume.storage.database import Write
 from cardume.storage.statements import insert_new
 from cardume.storage.tables import readings, sensors
@@ -141,7 +141,7 @@ class Measurements:
         for row in new:
             event = reading_event(row)
             key = f"{row['sensor_id']}/{row['metric']}"
-            self._tx.emit(f"aquarium:{row['aquarium_id']}", "reading", event, key=key)
+            self._tx.emit(channel_of(row["aquarium_id"]), "reading", event, key=key)
             if self._is_latest(row):
                 latest[row["sensor_id"]] = row
         if latest:

@@ -14,6 +14,11 @@ from cardume.devices.registry import Device
 from cardume.wire.messages import rfc3339
 
 
+def channel_of(aquarium_id: int) -> str:
+    """Where everything about an aquarium is announced."""
+    return f"aquarium:{aquarium_id}"
+
+
 def stamp(seconds: float | None) -> str | None:
     """RFC 3339, or None."""
     return None if seconds is None else rfc3339(seconds)

@@ -12,6 +12,7 @@ from cardume.apps.aquarium.app import Aquarium, CurrentAquarium
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.overview import AquariumView, Overview
 from cardume.apps.aquarium.presets import TARGETS, Kind
+from cardume.apps.aquarium.views import channel_of
 from cardume.errors import Refused
 from cardume.storage.database import Write
 from cardume.storage.tables import aquariums, members, targets
@@ -209,7 +210,7 @@ def _deleted(app: Aquarium, aquarium_id: int) -> None:
     app.watch.heard(gone)
     for device_id in gone:
         app.evict(device_id)
-    app.hub.close_channel(f"aquarium:{aquarium_id}", codes.NOT_AVAILABLE_CLOSE)
+    app.hub.close_channel(channel_of(aquarium_id), codes.NOT_AVAILABLE_CLOSE)
 
 
 def _excluded(app: Aquarium, aquarium_id: int, sub: str) -> None:
@@ -217,7 +218,7 @@ def _excluded(app: Aquarium, aquarium_id: int, sub: str) -> None:
     held = app.catalogue.members[aquarium_id]
     held.pop(sub, None)
     app.hub.close_channel(
-        f"aquarium:{aquarium_id}",
+        channel_of(aquarium_id),
         codes.PERMISSION_DENIED_CLOSE,
         where=lambda identity: (
             identity.sub == sub
