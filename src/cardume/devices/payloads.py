@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cardume.devices.names import is_device_id, is_metric
 from cardume.errors import Invalid
 from cardume.wire.json import parse
 
@@ -35,8 +36,6 @@ _CLOCK_WILD = 86_400.0
 _MILLISECONDS = 1e11  # as seconds that is the year 5138
 _WORD_BYTES = 1_024
 
-_device_id = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
-_metric = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII).fullmatch
 _date_time = re.compile(r"\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d.*", re.ASCII).fullmatch
 
 
@@ -141,7 +140,7 @@ def parse_topic(prefix: str, topic: str) -> DeviceTopic | None:
     if not topic.startswith(prefix) or topic[start - 1 : start] != "/":
         return None
     device_id, _, rest = topic[start:].partition("/")
-    if _device_id(device_id) is None:
+    if is_device_id(device_id) is None:
         return None
     kind = _KINDS.get(rest)
     if kind is not None:
@@ -316,10 +315,10 @@ def _checked(metric: Any) -> str:
 
 
 def _metric_name(name: str) -> str | None:
-    if _metric(name) is not None:
+    if is_metric(name) is not None:
         return name
     name = name.strip().lower().replace(" ", "_")
-    return name if _metric(name) is not None else None
+    return name if is_metric(name) is not None else None
 
 
 def _value(value: Any) -> float:

@@ -6,7 +6,6 @@ Owned by one process. What changes is stored first and takes effect here on the 
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from sqlalchemy import Row, select
 from cardume.auth.secrets import key_matches
 from cardume.clock import Clock
 from cardume.devices.liveness import DeviceState, Policy, deadline_of
+from cardume.devices.names import is_device_id
 from cardume.storage.database import Storage
 from cardume.storage.tables import devices
 
@@ -27,8 +27,6 @@ MAX_UNKNOWN = 10_000
 
 CLOCK_STEP = 5.0
 """Seconds by which wall and monotonic time may drift apart before we say the clock was set."""
-
-_is_id = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
 
 logger = logging.getLogger("cardume.devices")
 
@@ -109,7 +107,11 @@ class Registry:
         """The device, from the database if it is not known here yet."""
         known = self._devices.get(device_id)
         now = self._clock.monotonic()
-        if known is not None or self._unknown.get(device_id, 0.0) > now or not _is_id(device_id):
+        if (
+            known is not None
+            or self._unknown.get(device_id, 0.0) > now
+            or not is_device_id(device_id)
+        ):
             return known
         async with self._storage.read() as connection:
             query = select(devices).where(devices.c.device_id == device_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cardume.auth.secrets import new_key
 from cardume.clock import SystemClock
+from cardume.devices.names import is_device_id
 from cardume.devices.store import register
 from cardume.errors import ConfigurationError
 from cardume.server.accounts import Accounts
@@ -44,7 +44,7 @@ async def add_device(
     Raises:
         ConfigurationError: no usable id, a taken one, or no such aquarium.
     """
-    if re.fullmatch(r"[A-Za-z0-9_\-]{1,64}", device_id) is None:
+    if is_device_id(device_id) is None:
         raise ConfigurationError("a device id is 1 to 64 of A-Z a-z 0-9 _ -")
     if interval is not None and not 1 <= interval <= 86_400:
         raise ConfigurationError("--interval is between 1 and 86400 seconds")

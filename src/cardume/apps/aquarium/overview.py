@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
@@ -72,16 +74,21 @@ async def read_overview(
     still_open = [alerts.c.aquarium_id == aquarium_id, alerts.c.cleared_at.is_(None)]
     found = await store.find(connection, still_open, MAX_ALERTS)
     return {
-        "aquarium": {
-            "id": row.id,
-            "name": row.name,
-            "kind": row.kind,
-            "created_at": rfc3339(row.created_at),
-        },
+        "aquarium": aquarium_view(row),
         "metrics": await _metrics(connection, aquarium_id),
         "devices": devices,
         "alerts": [alert_view(alert) for alert in found],
         "link": link,
+    }
+
+
+def aquarium_view(row: Row[Any]) -> AquariumView:
+    """An aquarium, out of its row."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "kind": row.kind,
+        "created_at": rfc3339(row.created_at),
     }
 
 

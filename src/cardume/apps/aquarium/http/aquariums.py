@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path
 from sqlalchemy import delete, insert, select, update
@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from cardume.apps.aquarium.app import Aquarium, CurrentAquarium
 from cardume.apps.aquarium.catalogue import Catalogue
-from cardume.apps.aquarium.overview import AquariumView, Overview
+from cardume.apps.aquarium.overview import AquariumView, Overview, aquarium_view
 from cardume.apps.aquarium.presets import TARGETS, Kind
 from cardume.apps.aquarium.views import channel_of
 from cardume.errors import Refused
@@ -55,7 +55,7 @@ async def list_aquariums(
     ids = sorted(id for id in app.catalogue.visible(who) if id > after)[: limit + 1]
     async with app.storage.read() as connection:
         query = select(aquariums).where(aquariums.c.id.in_(ids)).order_by(aquariums.c.id)
-        found = [_view(row) for row in await connection.execute(query)]
+        found = [aquarium_view(row) for row in await connection.execute(query)]
     return page(found, limit, lambda aquarium: aquarium["id"])
 
 
@@ -86,7 +86,7 @@ async def get_aquarium(
         row = (await connection.execute(query)).first()
     if row is None:
         raise Refused(codes.NOT_FOUND, f"no aquarium {aquarium_id}")
-    return _view(row)
+    return aquarium_view(row)
 
 
 @router.patch("/{aquarium_id}")
@@ -226,12 +226,3 @@ def _excluded(app: Aquarium, aquarium_id: int, sub: str) -> None:
             and not app.catalogue.is_member(identity, aquarium_id)
         ),
     )
-
-
-def _view(row: Any) -> AquariumView:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "kind": row.kind,
-        "created_at": rfc3339(row.created_at),
-    }

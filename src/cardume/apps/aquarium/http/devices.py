@@ -17,6 +17,7 @@ from cardume.apps.aquarium.statuses import DeviceStatusView
 from cardume.apps.aquarium.views import DeviceView
 from cardume.auth.identity import Identity
 from cardume.auth.secrets import new_key
+from cardume.devices.names import DEVICE_ID
 from cardume.devices.registry import Device
 from cardume.devices.store import events_of, register
 from cardume.errors import Refused
@@ -30,7 +31,7 @@ from cardume.wire.messages import rfc3339
 
 router = APIRouter(prefix="/devices", route_class=ProblemRoute, tags=["devices"])
 
-DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
+DeviceId = Annotated[str, Field(pattern=f"^{DEVICE_ID}$")]
 Interval = Annotated[float | None, Field(ge=1, le=86_400)]
 
 

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from cardume.apps.aquarium.app import CurrentAquarium
 from cardume.apps.aquarium.measurements import MAX_SENSORS
 from cardume.apps.aquarium.views import reading_event, reading_id
+from cardume.devices.names import METRIC
 from cardume.devices.payloads import AHEAD_MAX
 from cardume.errors import Refused
 from cardume.storage.tables import readings
@@ -31,7 +32,7 @@ DAY = 86_400.0
 OLDEST = 10 * 366 * DAY
 """How far back a reading may be entered by hand: somebody types in an old notebook."""
 
-Metric = Annotated[str, Field(pattern=r"^[a-z0-9_.\-]{1,64}$")]
+Metric = Annotated[str, Field(pattern=f"^{METRIC}$")]
 
 
 class ManualReading(Body):
@@ -108,7 +109,7 @@ async def list_readings(
     aquarium_id: int,
     app: CurrentAquarium,
     who: CurrentIdentity,
-    metric: Annotated[str, Query(pattern=r"^[a-z0-9_.\-]{1,64}$")],
+    metric: Annotated[str, Query(pattern=f"^{METRIC}$")],
     from_: Annotated[AwareDatetime | None, Query(alias="from")] = None,
     to: AwareDatetime | None = None,
     sensor_id: Annotated[int | None, Query(description="one source of the metric")] = None,

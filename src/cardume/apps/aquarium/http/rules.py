@@ -14,6 +14,7 @@ from cardume.alerts.rules import MAX_WAIT
 from cardume.apps.aquarium.app import Aquarium, CurrentAquarium
 from cardume.apps.aquarium.catalogue import AquariumRule, rule_from
 from cardume.auth.identity import Identity
+from cardume.devices.names import METRIC
 from cardume.errors import Refused
 from cardume.storage.database import Write
 from cardume.storage.tables import alert_rules, alerts, rule_states
@@ -35,7 +36,7 @@ class RuleBody(Body):
     """A reading below `low` or above `high` raises; beyond `*_critical` it is critical."""
 
     name: Name | None = None
-    metric: str = Field(pattern=r"^[a-z0-9_.\-]{1,64}$")
+    metric: str = Field(pattern=f"^{METRIC}$")
     sensor_id: int | None = None
     low: Bound = None
     high: Bound = None
@@ -53,7 +54,7 @@ class NewRule(RuleBody):
 
 
 class RulePatch(RuleBody):
-    metric: str = Field("", pattern=r"^[a-z0-9_.\-]{1,64}$")
+    metric: str = Field("", pattern=f"^{METRIC}$")
 
 
 class RuleView(TypedDict):

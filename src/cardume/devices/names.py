@@ -1,0 +1,12 @@
+"""What a device and a metric may be called, wherever a name comes in. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+DEVICE_ID: Final = r"[A-Za-z0-9_\-]{1,64}"
+METRIC: Final = r"[a-z0-9_.\-]{1,64}"
+
+is_device_id = re.compile(DEVICE_ID, re.ASCII).fullmatch
+is_metric = re.compile(METRIC, re.ASCII).fullmatch
