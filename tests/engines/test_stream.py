@@ -44,6 +44,21 @@ def test_the_limit_bounds_a_replay_wholly_or_not_at_all() -> None:
     assert stream.replay(Position("e", 0), KEEP, 4, 0.0).publications is None
 
 
+def test_history_is_bounded_in_bytes() -> None:
+    stream, keep = Stream("e", 0.0), Retention(100, 10.0, octets=10)
+    for text in ("aaaa", "bbbb", "cc"):
+        stream.append(said(text), keep, 0.0)
+    assert len(stream) == 3
+    stream.append(said("d"), keep, 0.0)
+    assert stream.replay(Position("e", 0), keep, 300, 0.0).publications is None
+    whole = stream.replay(Position("e", 1), keep, 300, 0.0).publications
+    assert whole is not None
+    assert [publication.data for publication in whole] == [b"bbbb", b"cc", b"d"]
+    stream.append(said("x" * 11), keep, 0.0)
+    assert len(stream) == 0
+    assert stream.position == Position("e", 5)
+
+
 @dataclass
 class Kept:
     offset: int

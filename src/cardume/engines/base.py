@@ -23,10 +23,14 @@ IDEMPOTENCY_WINDOW = 300.0
 
 
 class Retention(msgspec.Struct, frozen=True, gc=False):
-    """How much of a channel an engine keeps: `size` publications, none older than `ttl` s."""
+    """How much of a channel an engine keeps.
+
+    `size` publications with `octets` bytes of data between them, none older than `ttl` seconds.
+    """
 
     size: int
     ttl: float
+    octets: int = 4 * 1024 * 1024
 
 
 class Replay(msgspec.Struct, frozen=True, gc=False):

@@ -12,9 +12,9 @@ from cardume.wire.messages import Position, Publication
 
 
 class Stream:
-    """Offsets 1, 2, 3… inside one epoch, the newest kept by count and by age."""
+    """Offsets 1, 2, 3… inside one epoch, the newest kept by count, by size and by age."""
 
-    __slots__ = ("_log", "_times", "epoch", "idle_since", "top")
+    __slots__ = ("_log", "_octets", "_times", "epoch", "idle_since", "top")
 
     def __init__(self, epoch: str, now: float) -> None:
         self.epoch = epoch
@@ -22,6 +22,7 @@ class Stream:
         self.idle_since = now
         self._log: deque[Publication] = deque()
         self._times: deque[float] = deque()
+        self._octets = 0
 
     def __len__(self) -> int:
         return len(self._log)
@@ -37,14 +38,19 @@ class Stream:
         numbered = msgspec.structs.replace(publication, offset=self.top)
         self._log.append(numbered)
         self._times.append(now)
+        self._octets += len(numbered.data)
         self.trim(retention, now)
         return numbered
 
     def trim(self, retention: Retention, now: float) -> None:
         """Forget what is beyond the retention."""
         oldest = now - retention.ttl
-        while self._log and (len(self._log) > retention.size or self._times[0] < oldest):
-            self._log.popleft()
+        while self._log and (
+            len(self._log) > retention.size
+            or self._octets > retention.octets
+            or self._times[0] < oldest
+        ):
+            self._octets -= len(self._log.popleft().data)
             self._times.popleft()
 
     def replay(

@@ -46,19 +46,24 @@ class Guard(Protocol):
 class ChannelOptions:
     """What holds for every channel of a namespace.
 
-    `history` publications are kept, none older than `history_ttl` seconds; 0 keeps none, and
-    then there are no positions, no resume and no gap detection.
+    `history` publications are kept, none older than `history_ttl` seconds, of at most
+    `history_bytes` of data; 0 keeps none, and then there are no positions, no resume and no gap
+    detection. A replay is half an outbox at most, so more bytes than that serve readers of
+    history alone.
     """
 
     history: int = 0
     history_ttl: float = 600.0
+    history_bytes: int = 4 * 1024 * 1024
     on_slow: SlowPolicy = SlowPolicy.DISCONNECT
     presence: bool = False
     snapshot: Snapshot | None = None
 
     def __post_init__(self) -> None:
-        if self.history < 0 or self.history_ttl <= 0:
-            raise ConfigurationError("history counts publications, history_ttl is in seconds")
+        if self.history < 0 or self.history_ttl <= 0 or self.history_bytes <= 0:
+            raise ConfigurationError(
+                "history counts publications, history_ttl is in seconds, history_bytes in bytes"
+            )
         if self.history and self.on_slow is SlowPolicy.DROP_OLDEST:
             raise ConfigurationError(
                 "drop_oldest loses publications that history promises; use conflate or disconnect"
@@ -66,7 +71,9 @@ class ChannelOptions:
 
     @property
     def retention(self) -> Retention | None:
-        return Retention(self.history, self.history_ttl) if self.history else None
+        if not self.history:
+            return None
+        return Retention(self.history, self.history_ttl, self.history_bytes)
 
 
 class ChannelTemplate:

@@ -61,6 +61,7 @@ class Hub(BareHub):
         path: str | None = None,
         history: int = 0,
         history_ttl: float = 600.0,
+        history_bytes: int = 4 * 1024 * 1024,
         on_slow: SlowPolicy | str = SlowPolicy.DISCONNECT,
         presence: bool = False,
         snapshot: Snapshot | None = None,
@@ -68,9 +69,9 @@ class Hub(BareHub):
         """Declare channels like ``room:{room_id}``; the decorated body decides who may enter.
 
         `path` gives them a WebSocket address in the `plain` dialect, with the same parameters.
-        `history` publications are kept for `history_ttl` seconds, so that a client that comes
-        back resumes without a gap. `snapshot` is called with the channel's parameters for a
-        client that cannot resume.
+        `history` publications, of `history_bytes` at most, are kept for `history_ttl` seconds,
+        so that a client that comes back resumes without a gap. `snapshot` is called with the
+        channel's parameters for a client that cannot resume.
 
         Raises:
             ConfigurationError: template, path and function do not fit together.
@@ -78,6 +79,7 @@ class Hub(BareHub):
         options = ChannelOptions(
             history=history,
             history_ttl=history_ttl,
+            history_bytes=history_bytes,
             on_slow=SlowPolicy(on_slow),
             presence=presence,
             snapshot=snapshot,
