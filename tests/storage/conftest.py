@@ -23,7 +23,7 @@ class Press:
         self.entered = 0
 
     async def __call__(
-        self, channel: str, type: str | None, data: Any, /, *, key: str | None
+        self, channel: str, type: str | None, data: Any, /, *, key: str | None, source: str | None
     ) -> None:
         self.entered += 1
         await self.open.wait()

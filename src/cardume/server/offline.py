@@ -83,6 +83,6 @@ async def _storage(settings: Settings) -> AsyncIterator[Storage]:
 
 
 async def _publish_nothing(
-    channel: str, type: str | None, data: object, /, *, key: str | None
+    channel: str, type: str | None, data: object, /, *, key: str | None, source: str | None
 ) -> None:
     """Commands announce nothing."""

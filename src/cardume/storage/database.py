@@ -46,7 +46,7 @@ class Publish(Protocol):
     """`Hub.publish`, as far as storage needs it."""
 
     def __call__(
-        self, channel: str, type: str | None, data: Any, /, *, key: str | None
+        self, channel: str, type: str | None, data: Any, /, *, key: str | None, source: str | None
     ) -> Awaitable[object]: ...
 
 
@@ -57,6 +57,7 @@ class Emit(msgspec.Struct, frozen=True):
     type: str
     data: Any
     key: str | None = None
+    source: str | None = None
 
 
 class Write:
@@ -81,9 +82,17 @@ class Write:
         result = await self._connection.exec_driver_sql(sql, list(rows))
         return result.rowcount
 
-    def emit(self, channel: str, type: str, data: Any, *, key: str | None = None) -> None:
+    def emit(
+        self,
+        channel: str,
+        type: str,
+        data: Any,
+        *,
+        key: str | None = None,
+        source: str | None = None,
+    ) -> None:
         """Publish this if, and after, the transaction commits."""
-        self.emits.append(Emit(channel, type, data, key))
+        self.emits.append(Emit(channel, type, data, key, source))
 
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Run `callback` right after the commit, before anything is published."""
@@ -207,7 +216,9 @@ class Storage:
             if number % EMITS_PER_TURN == 0:
                 await asyncio.sleep(0)
             try:
-                await self._publish(emit.channel, emit.type, emit.data, key=emit.key)
+                await self._publish(
+                    emit.channel, emit.type, emit.data, key=emit.key, source=emit.source
+                )
             except Exception as error:
                 # Kept is kept: subscribers learn of the gap by their positions. And whoever
                 # wrote must not take it for lost and write it again.

@@ -1,7 +1,4 @@
-"""Every table. Times are Unix seconds (UTC) as doubles, ids of rows are integers.
-
-Alembic compares its migrations with this file; `tests/storage` fails where they differ.
-"""
+"""Aquariums, their devices and readings, alert rules and alerts."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -23,14 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from cardume.storage.tables.base import metadata
 
 
 def _aquarium() -> Column[int]:
@@ -38,15 +27,6 @@ def _aquarium() -> Column[int]:
         "aquarium_id", Integer, ForeignKey("aquariums.id", ondelete="CASCADE"), nullable=False
     )
 
-
-users = Table(
-    "users",
-    metadata,
-    Column("name", String(255), primary_key=True),
-    Column("password_hash", String(255), nullable=False),
-    Column("role", String(32)),
-    Column("created_at", Double, nullable=False),
-)
 
 aquariums = Table(
     "aquariums",
