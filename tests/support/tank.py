@@ -4,83 +4,36 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Sequence
 from typing import Any
 
-import httpx2
-from fastapi import FastAPI
-from sqlalchemy import Table, create_engine, select
+from fastapi import APIRouter
 
 from cardume.apps.aquarium import Aquarium, AquariumOptions
 from cardume.apps.aquarium import http as aquarium_http
-from cardume.apps.aquarium.app import STATE
-from cardume.auth.signer import TokenSigner
-from cardume.auth.tokens import build_verifier
-from cardume.hub.entry import prepare
 from cardume.mqtt.ports import Inbound
-from cardume.storage.database import Storage
-from cardume.storage.migrate import upgrade
-from cardume.testing import FakeClock
-from cardume.testing.clock import settle
-from cardume.transports.fastapi import Hub
-from cardume.wire.messages import Position, Snapshot
+from tests.support.life import Life
 from tests.support.peers import Peer
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 Json = Any
 
 
-class Tank:
-    """One life of the app; a second one on the same `path` and `clock` is a restart."""
+class Tank(Life):
+    """One life of the aquarium app, and the devices that speak to it."""
 
-    def __init__(self, path: Path, clock: FakeClock, **options: Any) -> None:
-        self.clock = clock
-        self.hub = Hub(auth=build_verifier(clock=clock, secret=SECRET), clock=clock)
-        self.storage = Storage(f"sqlite+aiosqlite:///{path}", self.hub.publish)
-        self.app = Aquarium(self.hub, self.storage, AquariumOptions(**options))
-        self.signer = TokenSigner(SECRET, clock)
-        self.client: httpx2.AsyncClient
+    app: Aquarium
+
+    def make(self, **options: Any) -> Aquarium:
         self._packets = itertools.count(1)
+        self.app = Aquarium(self.hub, self.storage, AquariumOptions(**options))
+        return self.app
 
-    @classmethod
-    @asynccontextmanager
-    async def running(
-        cls, path: Path, clock: FakeClock | None = None, **options: Any
-    ) -> AsyncIterator[Tank]:
-        _furnish(path)
-        tank = cls(path, clock or FakeClock(), **options)
-        async with tank.hub, tank.app.running():
-            state = {"cardume_hub": tank.hub, STATE: tank.app}  # as the routers' lifespans say
-
-            async def with_state(scope: Any, receive: Any, send: Any) -> None:
-                await _application(tank.app)({**scope, "state": state}, receive, send)
-
-            transport = httpx2.ASGITransport(app=with_state)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://tank") as client:
-                tank.client = client
-                yield tank
+    @staticmethod
+    def router(app: Aquarium) -> APIRouter:
+        return aquarium_http.router(app)
 
     # -- people -----------------------------------------------------------------------------
-
-    def token(self, sub: str = "ana", *, ttl: float = 10 * 366 * 86_400, **claims: Any) -> str:
-        return self.signer.mint(sub, ttl=ttl, **claims)
-
-    async def call(
-        self, method: str, path: str, body: Json = None, *, who: str | None = "ana", **claims: Any
-    ) -> httpx2.Response:
-        """Ask the HTTP API as `who`; None comes without a token."""
-        headers = {} if who is None else {"Authorization": f"Bearer {self.token(who, **claims)}"}
-        return await self.client.request(method, f"/api/v1{path}", json=body, headers=headers)
-
-    async def ok(self, method: str, path: str, body: Json = None, **who: Any) -> Any:
-        """As `call`, where a refusal is a failure of the test."""
-        response = await self.call(method, path, body, **who)
-        assert response.status_code < 300, response.text
-        return response.json() if response.content else None
 
     async def aquarium(self, owner: str = "ana", kind: str = "reef") -> int:
         made = await self.ok("POST", "/aquariums", {"name": "Tank", "kind": kind}, who=owner)
@@ -95,14 +48,7 @@ class Tank:
 
     async def listen(self, aquarium_id: int) -> Peer:
         """A subscriber who was told the snapshot first."""
-        peer = Peer(self.hub)
-        subscription = await self.hub.join(peer.connection, f"aquarium:{aquarium_id}", None)
-        entry = await prepare(self.hub, subscription, None, {"aquarium_id": aquarium_id})
-        assert entry.snapshot is not None
-        peer.connection.reply(Snapshot(entry.snapshot, entry.position))
-        assert subscription.channel.release(subscription, entry.position or Position())
-        peer.subscription = subscription
-        return peer
+        return await self.subscribe(f"aquarium:{aquarium_id}")
 
     # -- devices ----------------------------------------------------------------------------
 
@@ -143,30 +89,7 @@ class Tank:
     async def read(self, device_id: str, value: float = 25.0, **more: Any) -> None:
         await self.hear(device_id, "reading", {"metric": "temperature", "value": value}, **more)
 
-    # -- time and truth ---------------------------------------------------------------------
-
-    async def passes(self, seconds: float, *, step: float | None = None) -> None:
-        """Let time pass and what it caused be done."""
-        left = seconds
-        while left > 0:
-            part = min(left, step or left)
-            await self.clock.advance(part)
-            await self.quiet()
-            left -= part
-
-    async def quiet(self) -> None:
-        """Whoever waits for the one writer has had it."""
-        for _ in range(3):
-            await settle()
-            async with self.storage.write():
-                pass
-        await settle()
-
-    async def rows(self, table: Table) -> list[dict[str, Any]]:
-        async with self.storage.read() as connection:
-            keys = list(table.primary_key)
-            found = await connection.execute(select(table).order_by(*keys))
-            return [dict(row._mapping) for row in found]
+    # -- truth ------------------------------------------------------------------------------
 
     async def status(self, device_id: str) -> dict[str, Any]:
         found = await self.ok("GET", f"/devices/{device_id}/status", who="root", role="admin")
@@ -187,34 +110,6 @@ class Tank:
 
     def rejected(self, reason: str) -> int:
         return self.app.ingest.rejects.counts[reason]
-
-
-_built: list[FastAPI] = []
-
-
-def _application(app: Aquarium) -> FastAPI:
-    """One for all tests: building the routes takes longer than most tests run."""
-    if not _built:
-        _built.append(FastAPI())
-        _built[0].include_router(aquarium_http.router(app))
-    return _built[0]
-
-
-def _furnish(path: Path) -> None:
-    if not path.exists():
-        path.write_bytes(_empty_database())
-
-
-@cache
-def _empty_database() -> bytes:
-    """Migrated once; what `Storage` does to a new file is tested in its own room."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.db"
-        engine = create_engine(f"sqlite:///{path}")
-        with engine.begin() as connection:
-            upgrade(connection)
-        engine.dispose()
-        return path.read_bytes()
 
 
 def data(frames: Sequence[Json]) -> list[Json]:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncConnection
-from starlette.requests import HTTPConnection
 
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.decisions import AckAction, Decisions, ShelveAction
@@ -28,10 +27,8 @@ from cardume.devices.registry import Device, Registry
 from cardume.devices.store import transitions_since
 from cardume.hub.outbox import SlowPolicy
 from cardume.storage.database import Storage
+from cardume.transports.apps import current
 from cardume.transports.fastapi import Hub
-
-STATE = "cardume_aquarium"
-"""Where the lifespan state of the application holds the app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +156,4 @@ class Aquarium:
             return await self.decisions.shelve(identity, body.alert_id, body)
 
 
-def aquarium_of(connection: HTTPConnection) -> Aquarium:
-    """The aquarium app whose router the application includes."""
-    app = getattr(connection.state, STATE, None)
-    assert isinstance(app, Aquarium), "include the router of cardume.apps.aquarium.Aquarium"
-    return app
-
-
-CurrentAquarium = Annotated[Aquarium, Depends(aquarium_of)]
+CurrentAquarium = Annotated[Aquarium, Depends(current(Aquarium))]
