@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cardume.wire.messages import rfc3339
+from tests.support.peers import declare
 from tests.support.tank import Tank, data
 
 
@@ -124,3 +125,28 @@ async def test_lists_are_filtered_and_paged_newest_first(alarmed: Tank) -> None:
     for wrong in ("state=nonsense", "severity=x", "limit=0", "limit=9999", "cursor=nonsense",
                   "cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5"):  # fmt: skip
         assert (await alarmed.call("GET", f"/alerts?{wrong}")).status_code == 422
+
+
+async def test_a_raised_alert_is_told_in_a_room_as_well(database: Path) -> None:
+    async with Tank.running(database, alerts_room="system") as tank:
+        declare(tank.hub, "system", history=10)
+        room = await tank.subscribe("system")
+        await tank.aquarium()
+        await tank.device("probe", 1)
+        rule = {"aquarium_id": 1, "metric": "temperature", "high": 20}
+        await tank.ok("POST", "/alert-rules", rule)
+        await tank.read("probe", 25)
+        await tank.ok("POST", "/alerts/1/ack")
+        (alert,) = await tank.alerts()
+        (event,) = room.of_type("alert_triggered")
+        assert event["data"] == {
+            "level": "warning",
+            "message": alert["title"],
+            "details": {
+                "alert_id": 1,
+                "aquarium_id": 1,
+                "kind": "threshold",
+                "device_id": "probe",
+                "metric": "temperature",
+            },
+        }

@@ -46,9 +46,10 @@ _WHY = {
 class Alarms:
     """The alerts of one transaction."""
 
-    def __init__(self, tx: Write, now: float) -> None:
+    def __init__(self, tx: Write, now: float, room: str | None = None) -> None:
         self._tx = tx
         self._now = now
+        self._room = room
         self.pending: dict[int, float] = {}
         """Alerts that clear by themselves unless the trouble returns, and when."""
 
@@ -216,6 +217,24 @@ class Alarms:
             return
         event = {k: v for k, v in alert_view(alert).items() if v is not None}
         self._tx.emit(channel, "alert", {**event, "action": action})
+        if self._room is not None and action is Action.RAISED:
+            self._tx.emit(self._room, "alert_triggered", room_event(alert))
+
+
+def room_event(alert: Alert) -> dict[str, Any]:
+    """What a room full of people who may not see the aquarium is told of a raised alert."""
+    details = {
+        "alert_id": alert.id,
+        "aquarium_id": alert.aquarium_id,
+        "kind": alert.kind,
+        "device_id": alert.device_id,
+        "metric": alert.metric,
+    }
+    return {
+        "level": alert.severity,
+        "message": alert.title,
+        "details": {name: value for name, value in details.items() if value is not None},
+    }
 
 
 def ack_event(alert: Alert) -> dict[str, Any]:

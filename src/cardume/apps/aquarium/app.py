@@ -39,6 +39,8 @@ class AquariumOptions:
     offline_after: float = 300.0
     offline_sweep_every: float = 120.0
     lwt_hold: float = 15.0
+    alerts_room: str | None = None
+    """A channel on which raised alerts are told as `alert_triggered` as well."""
 
 
 def _connected_by_hint(device: Device) -> bool:
@@ -67,7 +69,14 @@ class Aquarium:
             lwt_hold=self.options.lwt_hold,
         )
         self.catalogue = Catalogue(storage, self.devices)
-        self.ingest = Ingest(storage, self.catalogue, hub.clock, self.options.prefix, self._told)
+        self.ingest = Ingest(
+            storage,
+            self.catalogue,
+            hub.clock,
+            self.options.prefix,
+            self._told,
+            self.options.alerts_room,
+        )
         self.watch = Watch(hub, storage, self.catalogue, self.ingest)
         self.decisions = Decisions(storage, self.catalogue, self.ingest)
         self.connected: Callable[[Device], bool] = _connected_by_hint

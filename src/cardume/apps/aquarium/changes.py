@@ -26,8 +26,15 @@ LATE = 300.0
 class Changes:
     """What one transaction is about to change: devices first, then readings, then rules."""
 
-    def __init__(self, tx: Write, catalogue: Catalogue, ids: ReadingIds, now: float) -> None:
-        self.alarms = Alarms(tx, now)
+    def __init__(
+        self,
+        tx: Write,
+        catalogue: Catalogue,
+        ids: ReadingIds,
+        now: float,
+        alerts_room: str | None = None,
+    ) -> None:
+        self.alarms = Alarms(tx, now, alerts_room)
         self.lives = Lives(tx, catalogue.devices, self.alarms, now)
         self.measurements = Measurements(tx, catalogue, ids, now)
         self._tx = tx

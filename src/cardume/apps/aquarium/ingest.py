@@ -80,7 +80,13 @@ class Ingest:
     """`cardume.mqtt.ports.Handler` of the aquarium app."""
 
     def __init__(
-        self, storage: Storage, catalogue: Catalogue, clock: Clock, prefix: str, heard: Heard
+        self,
+        storage: Storage,
+        catalogue: Catalogue,
+        clock: Clock,
+        prefix: str,
+        heard: Heard,
+        alerts_room: str | None = None,
     ) -> None:
         self.rejects = Rejects(logger, clock)
         self._storage = storage
@@ -88,6 +94,7 @@ class Ingest:
         self._clock = clock
         self._prefix = prefix
         self._heard = heard
+        self._alerts_room = alerts_room
         self._ids = ReadingIds()
         self._settled: dict[str, dict[int, float]] = {}
 
@@ -113,7 +120,7 @@ class Ingest:
 
     def changes(self, tx: Write) -> Changes:
         """An empty set of changes in `tx`."""
-        return Changes(tx, self._catalogue, self._ids, self._clock.now())
+        return Changes(tx, self._catalogue, self._ids, self._clock.now(), self._alerts_room)
 
     # -- understanding ----------------------------------------------------------------------
 
