@@ -46,7 +46,7 @@ def test_version_and_help(tmp_path: Path) -> None:
     assert (version.returncode, version.stdout) == (0, f"cardume {cardume.__version__}\n")
     overview = run("--help")
     assert overview.exit_code == 0
-    for command in ("serve", "demo", "token", "user", "device", "publish", "doctor"):
+    for command in ("serve", "demo", "token", "user", "device", "exec", "publish", "doctor"):
         assert command in overview.output
         assert run(command, "--help").exit_code == 0
     assert run("-h").exit_code == 0

@@ -272,6 +272,34 @@ def publish(
     typer.echo(send(_settings(), url, channel, text, type=type, key=key))
 
 
+@app.command(
+    "exec",
+    context_settings={"allow_interspersed_args": False},
+    epilog="Example: cardume exec --card card-12 -- make -j4 test",
+)
+@_one_line_errors
+def execute(
+    command: Annotated[list[str], typer.Argument(help="What to run, after --.")],
+    card: Annotated[str | None, typer.Option(help="The card it belongs to.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What viewers call it.  [default: the command]")
+    ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds to wait for a server that is away when all is done."),
+    ] = 600.0,
+    url: Annotated[
+        str, typer.Option(envvar="CARDUME_URL", help="Where the server is.")
+    ] = "http://127.0.0.1:8000",
+) -> None:
+    """Run a command on this machine while others watch. Exits as it does; token: CARDUME_TOKEN."""
+    from cardume.runner.delivery import Pace
+    from cardume.runner.run import Options, run
+
+    options = Options(pace=Pace(patience=patience))
+    raise typer.Exit(run(command, url, name=name, card_id=card, options=options))
+
+
 @app.command()
 @_one_line_errors
 def doctor(

@@ -1,0 +1,173 @@
+"""The server's HTTP as the runner speaks it: one connection, one request at a time."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from cardume.errors import ConfigurationError, Invalid, Unavailable
+from cardume.wire import json
+
+CONNECT_WITHIN = 5.0
+ANSWER_WITHIN = 30.0
+"""Seconds: a full request needs 17 KB/s."""
+
+_MAX_ANSWER = 4 * 1024 * 1024
+_PASSING = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def detail(self) -> str:
+        """What the server says about it, fit for a terminal."""
+        said = self.body.get("detail")
+        return printable(said)[:300] if isinstance(said, str) and said else f"HTTP {self.status}"
+
+
+class Client:
+    """Requests below a base URL. Not for several threads at once, except for `abort`."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        connect_within: float = CONNECT_WITHIN,
+        answer_within: float = ANSWER_WITHIN,
+    ) -> None:
+        """Raises: ConfigurationError: `url` or `token` cannot be one."""
+        self._base = _base(url)
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if token:
+            if not (token.isascii() and token.isprintable() and " " not in token):
+                raise ConfigurationError("CARDUME_TOKEN is no token: check how it was copied")
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._connect_within = connect_within
+        self._answer_within = answer_within
+        self._connection: http.client.HTTPConnection | None = None
+
+    @property
+    def url(self) -> str:
+        return self._base.geturl()
+
+    def resolve(self, path: str) -> str:
+        """An address that the server gave, as one to open; a path is one below our base URL."""
+        below = f"{self.url}{path}" if path.startswith("/") and path[1:2] != "/" else path
+        resolved = urljoin(f"{self.url}/", below)
+        scheme = urlsplit(resolved).scheme
+        return resolved if scheme in ("http", "https") and resolved.isprintable() else self.url
+
+    def get(self, path: str) -> Answer:
+        """As `post`."""
+        return self._ask("GET", path, None)
+
+    def post(self, path: str, body: bytes) -> Answer:
+        """An answer that means something: success, or a refusal that another try would meet again.
+
+        Raises:
+            Unavailable: the server is away or asks for patience; the same call may succeed later.
+        """
+        return self._ask("POST", path, body)
+
+    def abort(self) -> None:
+        """Let a request that another thread waits for fail now."""
+        connection = self._connection
+        sock = None if connection is None else connection.sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+        reused = self._connection is not None
+        try:
+            try:
+                answer = self._exchange(method, path, body)
+            except (ConnectionError, http.client.BadStatusLine):
+                # A server may close a connection that idles (uvicorn after 5 s): no failure yet.
+                if not reused:
+                    raise
+                self.close()
+                answer = self._exchange(method, path, body)
+        except (OSError, http.client.HTTPException, Invalid) as error:
+            self.close()
+            raise Unavailable(_reason(error)) from error
+        if answer.status >= 500 or answer.status in _PASSING:
+            raise Unavailable(f"it answers {answer.status}")
+        return answer
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> Answer:
+        connection = self._connection or self._connect()
+        connection.request(method, f"{self._base.path}/api/v1{path}", body, self._headers)
+        with connection.getresponse() as response:
+            text = response.read(_MAX_ANSWER)
+            if response.will_close or not response.isclosed():
+                self.close()
+        if response.status >= 300 and "json" not in response.headers.get("Content-Type", ""):
+            return Answer(response.status)
+        value = json.parse(text)
+        if not isinstance(value, dict):
+            raise Invalid("the answer is not Cardume's")
+        return Answer(response.status, value)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host, port = self._base.hostname or "", self._base.port
+        connection: http.client.HTTPConnection
+        if self._base.scheme == "https":
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=self._connect_within, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=self._connect_within)
+        self._connection = connection
+        connection.connect()
+        connection.sock.settimeout(self._answer_within)
+        return connection
+
+
+def printable(text: str) -> str:
+    """Without what would move a terminal's cursor or colour it."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _base(url: str) -> SplitResult:
+    wrong = ConfigurationError("--url is like https://host:8000: a scheme, a host, perhaps a path")
+    try:
+        parts = urlsplit(url.rstrip("/"))
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    usable = parts.scheme in ("http", "https") and parts.hostname and port != 0
+    plain = url.isascii() and url.isprintable() and " " not in url
+    # A password in an address ends up in logs; the token has a variable of its own.
+    if not usable or not plain or parts.query or parts.fragment or "@" in parts.netloc:
+        raise wrong
+    return parts
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, Invalid):
+        return "what answers is not Cardume"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "the connection was lost"
