@@ -8,11 +8,13 @@ import sys
 import cardume
 
 PUBLIC = {
+    "Broadcaster",
     "CardumeError",
     "ChannelOptions",
     "ConfigurationError",
     "CurrentHub",
     "CurrentIdentity",
+    "EventType",
     "Hub",
     "HubNotRunning",
     "HubOptions",
@@ -22,6 +24,10 @@ PUBLIC = {
     "Position",
     "Publication",
     "Refused",
+    "RoomEvent",
+    "RoomMessage",
+    "RoomReply",
+    "Rooms",
     "SlowPolicy",
     "Unavailable",
     "__version__",

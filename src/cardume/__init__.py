@@ -9,20 +9,26 @@ from cardume.errors import (
     Refused,
     Unavailable,
 )
+from cardume.hub.broadcaster import Broadcaster
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
 from cardume.transports.fastapi import CurrentHub, CurrentIdentity, Hub
+from cardume.transports.models import RoomEvent, RoomMessage, RoomReply
+from cardume.transports.rooms import Rooms
+from cardume.wire.events import EventType
 from cardume.wire.messages import Position, Publication
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Broadcaster",
     "CardumeError",
     "ChannelOptions",
     "ConfigurationError",
     "CurrentHub",
     "CurrentIdentity",
+    "EventType",
     "Hub",
     "HubNotRunning",
     "HubOptions",
@@ -32,6 +38,10 @@ __all__ = [
     "Position",
     "Publication",
     "Refused",
+    "RoomEvent",
+    "RoomMessage",
+    "RoomReply",
+    "Rooms",
     "SlowPolicy",
     "Unavailable",
     "__version__",

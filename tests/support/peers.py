@@ -11,10 +11,9 @@ from cardume.auth.identity import Identity
 from cardume.hub.channel import Channel, Subscription
 from cardume.hub.commands import handle
 from cardume.hub.connection import Connection
-from cardume.hub.entry import prepare
+from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace, Snapshot
-from cardume.wire import codes
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects.plain import PlainDialect
 from cardume.wire.messages import Connected, Position
@@ -128,20 +127,19 @@ class Peer:
         self, channel: str, since: Position | None = None, types: frozenset[str] | None = None
     ) -> Peer:
         """Join and be told, as the first frames of a connection are."""
-        subscription = await self.hub.join(self.connection, channel, types)
-        self.subscription = subscription
         found = self.hub.namespaces.find(channel)
         assert found is not None
-        entry = await prepare(self.hub, subscription, since, found[1])
-        connection = self.connection
-        connection.reply(Connected(connection.id, channel, entry.position, entry.recovered, None))
+        self.connection.types = types
+        self.subscription = await enter(
+            self.hub, self.connection, channel, since, greet=self._greet, parameters=found[1]
+        )
+        return self
+
+    def _greet(self, subscription: Subscription, entry: Entry) -> None:
+        connection, name = self.connection, subscription.channel.name
+        connection.reply(Connected(connection.id, name, entry.position, entry.recovered, None))
         if entry.snapshot is not None:
             connection.reply(SnapshotReply(entry.snapshot, entry.position))
-        subscription.channel.replay(subscription, entry.missed)
-        last = entry.missed[-1].offset if entry.missed else entry.position.offset
-        if not subscription.channel.release(subscription, Position(entry.position.epoch, last)):
-            connection.close(codes.INSUFFICIENT_STATE)
-        return self
 
     async def say(self, message: Any) -> Frame | None:
         """Send a command; the last frame after it."""

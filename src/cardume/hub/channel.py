@@ -149,8 +149,12 @@ class Channel:
         subscription.types = types
         self._groups.setdefault(subscription.group, set()).add(subscription)
 
-    def deliver(self, publication: Publication, position: Position) -> None:
-        """Hand a publication to everyone here. Never waits, never raises for a slow reader."""
+    def deliver(self, publication: Publication, position: Position) -> int:
+        """Hand a publication to everyone here. Never waits, never raises for a slow reader.
+
+        Returns for how many it is queued, or held until they are told what they missed.
+        """
+        told = sum(1 for member in self._joining if _wants(member, publication))
         for subscription in self._joining:
             _hold(subscription, position, publication)
         if not _is_before(position, self.delivered):
@@ -160,16 +164,18 @@ class Channel:
             if self._groups and not self._follows(position):
                 self._close_live(codes.INSUFFICIENT_STATE)
             self.position = position
-            self._fan_out(publication)
+            told += self._fan_out(publication)
         for subscription in [member for member in self._joining if member.ahead is not None]:
             if not self.release(subscription, subscription.cursor):
                 subscription.connection.close(codes.INSUFFICIENT_STATE)
+        return told
 
-    def _fan_out(self, publication: Publication) -> None:
+    def _fan_out(self, publication: Publication) -> int:
         frames: dict[Dialect, Frame] = {}
         policy = self.options.on_slow
         key = None if publication.key is None else f"{self.name} {publication.key}"
         overflowed: list[Subscription] = []
+        told = 0
         for (dialect, types), members in self._groups.items():
             if types is not None and dialect.event_type(publication) not in types:
                 continue
@@ -179,8 +185,10 @@ class Channel:
             overflowed += [
                 member for member in members if not member.connection.offer(frame, key, policy)
             ]
+            told += len(members)
         for member in overflowed:
             member.connection.close(codes.SLOW)
+        return told - len(overflowed)
 
     def replay(self, subscription: Subscription, publications: Iterable[Publication]) -> None:
         """Send what a returning subscriber missed, through its filter."""
@@ -196,8 +204,8 @@ class Channel:
             member.connection.close(code)
 
     def _send_to(self, subscription: Subscription, publication: Publication) -> None:
-        dialect, types = subscription.group
-        if types is None or dialect.event_type(publication) in types:
+        if _wants(subscription, publication):
+            dialect = subscription.connection.dialect
             frame = Frame(dialect.publication(self.name, publication))
             if not subscription.connection.offer(frame):
                 subscription.connection.close(codes.SLOW)
@@ -205,6 +213,11 @@ class Channel:
 
 def _is_before(position: Position, other: Position) -> bool:
     return position.epoch == other.epoch and position.offset < other.offset
+
+
+def _wants(subscription: Subscription, publication: Publication) -> bool:
+    dialect, types = subscription.group
+    return types is None or dialect.event_type(publication) in types
 
 
 def _hold(subscription: Subscription, position: Position, publication: Publication) -> None:

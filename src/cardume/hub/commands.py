@@ -1,16 +1,20 @@
-"""What a client may say on a connection that holds one channel, and what is answered."""
+"""What a client may say, and what is answered: what all dialects share, and the table of `plain`.
+
+Flows in: one message. Flows out: one reply, or a fault; a connection is closed here only for
+faults and floods. Every dialect goes through `respond` with a table of its own.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from cardume.auth.identity import InvalidToken
 from cardume.errors import Invalid, Refused, Unavailable
 from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection
-from cardume.hub.filters import with_types, without_types
+from cardume.hub.filters import bounded, names, with_types, without_types
 from cardume.hub.hub import Hub
 from cardume.wire import codes, json
 from cardume.wire.messages import (
@@ -30,20 +34,28 @@ from cardume.wire.messages import (
     Selected,
 )
 
-MAX_FILTER = 64
+T = TypeVar("T")
+
+Table = Mapping[type[Command], Callable[[Hub, T, Any], Awaitable[Reply | None]]]
+"""Handlers by command. One that answers by itself, because more follows, returns None."""
 
 logger = logging.getLogger("cardume.hub")
 
 
-async def handle(hub: Hub, subscription: Subscription, text: str | bytes) -> None:
+async def respond(
+    hub: Hub, connection: Connection, text: str | bytes, table: Table[T], context: T
+) -> None:
     """Decode one message and answer it. The peer's faults become replies, never exceptions."""
-    connection = subscription.connection
     hub.stats.messages_received += 1
+    connection.messages_received += 1
+    for hearer in hub.hearers:
+        hearer(connection.identity)
     command = connection.dialect.decode(text)
     if not _within_rate(hub, connection, command):
         return
+    reply: Reply | None
     try:
-        reply = await _HANDLERS[type(command)](hub, subscription, command)
+        reply = await table[type(command)](hub, context, command)
     except Refused as refused:
         reply = Fault(refused.code, refused.message, refused.extra)
     except Invalid as error:
@@ -53,6 +65,8 @@ async def handle(hub: Hub, subscription: Subscription, text: str | bytes) -> Non
     except Exception:
         logger.exception("%s: a command failed", connection.id)
         reply = Fault(codes.INTERNAL, codes.INTERNAL.message)
+    if reply is None:
+        return
     connection.reply(reply, command.id)
     if isinstance(reply, Fault) and connection.errors.add(hub.clock.monotonic()):
         connection.close(codes.TOO_MANY_ERRORS)
@@ -71,30 +85,51 @@ def _within_rate(hub: Hub, connection: Connection, command: Command) -> bool:
     return False
 
 
+async def run(hub: Hub, connection: Connection, name: str, body: dict[str, Any]) -> Result:
+    """The answer of an action, encoded.
+
+    Raises:
+        Refused: no such action, a body that does not fit, or its own refusal.
+    """
+    answer = await hub.actions.run(connection.identity, name, body)
+    try:
+        return Result(json.encode({} if answer is None else answer))
+    except Invalid as error:  # the handler's fault, not the peer's
+        raise TypeError(f"action {name!r} answered what has no JSON form") from error
+
+
+def malformed(hub: Hub, connection: Connection, command: Malformed) -> Fault:
+    """What could not be understood, counted."""
+    hub.rejects.note(command.code.name, connection.id)
+    return Fault(command.code, command.message)
+
+
+# -- plain: a connection that holds one channel ---------------------------------------------------
+
+
+async def handle(hub: Hub, subscription: Subscription, text: str | bytes) -> None:
+    """Answer one message on a connection that holds one channel."""
+    await respond(hub, subscription.connection, text, _PLAIN, subscription)
+
+
 async def _ping(_hub: Hub, subscription: Subscription, _command: Ping) -> Reply:
     return Pong(subscription.cursor)
 
 
 async def _select(_hub: Hub, subscription: Subscription, command: Select) -> Reply:
-    types = with_types(subscription.types, command.types)
-    if types is not None and len(types) > MAX_FILTER:
-        raise Refused(codes.LIMIT_EXCEEDED, f"a filter holds at most {MAX_FILTER} event types")
-    subscription.channel.narrow(subscription, types)
-    return Selected(_names(subscription))
+    connection = subscription.connection
+    connection.narrow(bounded(with_types(connection.types, command.types)))
+    return Selected(names(connection.types))
 
 
 async def _deselect(_hub: Hub, subscription: Subscription, command: Deselect) -> Reply:
-    subscription.channel.narrow(subscription, without_types(subscription.types, command.types))
-    return Deselected(_names(subscription))
+    connection = subscription.connection
+    connection.narrow(without_types(connection.types, command.types))
+    return Deselected(names(connection.types))
 
 
 async def _call(hub: Hub, subscription: Subscription, command: Call) -> Reply:
-    identity = subscription.connection.identity
-    answer = await hub.actions.run(identity, command.name, command.body)
-    try:
-        return Result(json.encode({} if answer is None else answer))
-    except Invalid as error:  # the handler's fault, not the peer's
-        raise TypeError(f"action {command.name!r} answered what has no JSON form") from error
+    return await run(hub, subscription.connection, command.name, command.body)
 
 
 async def _refresh(hub: Hub, subscription: Subscription, command: Refresh) -> Reply:
@@ -111,15 +146,10 @@ async def _refresh(hub: Hub, subscription: Subscription, command: Refresh) -> Re
 
 
 async def _malformed(hub: Hub, subscription: Subscription, command: Malformed) -> Reply:
-    hub.rejects.note(command.code.name, subscription.connection.id)
-    return Fault(command.code, command.message)
+    return malformed(hub, subscription.connection, command)
 
 
-def _names(subscription: Subscription) -> tuple[str, ...]:
-    return tuple(sorted(subscription.types or ()))
-
-
-_HANDLERS: dict[type[Command], Callable[[Hub, Subscription, Any], Awaitable[Reply]]] = {
+_PLAIN: Table[Subscription] = {
     Ping: _ping,
     Select: _select,
     Deselect: _deselect,

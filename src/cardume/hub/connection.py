@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cardume.auth.identity import Identity
+from cardume.errors import Invalid, Refused
 from cardume.hub.channel import Subscription
+from cardume.hub.entry import enter
+from cardume.hub.filters import TypeFilter, bounded, with_types, without_types
 from cardume.hub.limits import Strikes, TokenBucket
 from cardume.hub.outbox import Frame, Outbox, SlowPolicy
-from cardume.wire import codes
+from cardume.wire import codes, json
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects import Dialect
-from cardume.wire.messages import Reply
+from cardume.wire.messages import Reply, Said, check_texts
+
+if TYPE_CHECKING:
+    from cardume.hub.hub import Hub
 
 
 class Transport(Protocol):
@@ -26,24 +32,35 @@ class Transport(Protocol):
 
 
 class Connection:
-    """A peer that was let in. Everything that leaves it leaves through its outbox."""
+    """A peer that was let in. Everything that leaves it leaves through its outbox.
+
+    `Hub.connection(id)` hands it to your own code: `join`, `leave`, `subscribe`, `unsubscribe`,
+    `send` and `metadata` do from here what the client could ask for itself, or better.
+    """
 
     __slots__ = (
-        "_now",
+        "_hub",
+        "_metadata",
         "bucket",
+        "client_id",
         "close_code",
+        "connected_at",
         "dialect",
         "errors",
         "excess",
         "id",
         "identity",
+        "messages_received",
+        "messages_sent",
         "outbox",
         "subscriptions",
         "transport",
+        "types",
     )
 
     def __init__(
         self,
+        hub: Hub,
         id: str,
         identity: Identity,
         dialect: Dialect,
@@ -51,9 +68,10 @@ class Connection:
         *,
         outbox: Outbox,
         bucket: TokenBucket,
-        now: Callable[[], float],
     ) -> None:
         self.id = id
+        self.client_id = id
+        """A label that the client chose; others may have the same."""
         self.identity = identity
         self.dialect = dialect
         self.transport = transport
@@ -62,12 +80,93 @@ class Connection:
         self.excess = Strikes(allowed=10)
         self.errors = Strikes(allowed=20)
         self.subscriptions: dict[str, Subscription] = {}
+        self.types: TypeFilter = None
+        """The filter of the whole connection."""
         self.close_code: CloseCode | None = None
-        self._now = now
+        self.connected_at = hub.clock.now()
+        """Wall-clock seconds."""
+        self.messages_sent = 0
+        self.messages_received = 0
+        self._hub = hub
+        self._metadata: dict[str, Any] | None = None
 
     @property
     def closing(self) -> bool:
         return self.close_code is not None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Whatever your code wants to remember here, anything with a JSON form.
+
+        A client of the `rooms` dialect reads it with `info`, and cannot write it.
+        """
+        if self._metadata is None:
+            self._metadata = {}
+        return self._metadata
+
+    # -- for the application ----------------------------------------------------------------
+
+    async def join(self, room: str) -> None:
+        """Put the client on a channel, live from now on. No frame says so; joining twice is fine.
+
+        Nobody is asked whether it may: your code decided.
+
+        Raises:
+            Refused: nobody declared the channel; too many; a dialect of one channel.
+            Unavailable: the engine is out of reach.
+        """
+        if not self.dialect.many:
+            raise Refused(
+                codes.NOT_AVAILABLE, f"a connection in `{self.dialect.name}` has one channel"
+            )
+        if room not in self.subscriptions:
+            await enter(self._hub, self, room)
+
+    def leave(self, room: str) -> bool:
+        """Take the client off a channel. False: it was not there."""
+        if not self.dialect.many:
+            raise Refused(
+                codes.NOT_AVAILABLE, f"a connection in `{self.dialect.name}` has one channel"
+            )
+        subscription = self.subscriptions.get(room)
+        if subscription is None:
+            return False
+        self._hub.leave(subscription)
+        return True
+
+    def subscribe(self, types: Iterable[str]) -> None:
+        """Add event types to the filter of the whole connection; no filter lets all through.
+
+        Raises:
+            Refused: more than a filter holds.
+        """
+        self.narrow(bounded(with_types(self.types, types)))
+
+    def unsubscribe(self, types: Iterable[str] | None = None) -> None:
+        """Remove event types from the filter, or all of it; an empty filter is none."""
+        self.narrow(without_types(self.types, types))
+
+    def send(self, type: str, data: Any = None, *, source: str | None = None) -> bool:
+        """Say something to this client alone: on no channel, through no filter, kept nowhere.
+
+        `data` is anything with a JSON form, None an empty object. False: it is leaving.
+
+        Raises:
+            Invalid: no JSON, a text of over 255 characters, a type that is the dialect's own.
+        """
+        check_texts(type=type, source=source)
+        if type in self.dialect.reserved:
+            raise Invalid(f"type {type!r} is the hub's own")
+        self.reply(Said(type, json.encode({} if data is None else data), source))
+        return not self.closing
+
+    # -- for the hub ------------------------------------------------------------------------
+
+    def narrow(self, types: TypeFilter) -> None:
+        """Change the filter of the whole connection."""
+        self.types = types
+        for subscription in self.subscriptions.values():
+            subscription.channel.narrow(subscription, types)
 
     def offer(
         self, frame: Frame, key: str | None = None, policy: SlowPolicy = SlowPolicy.DISCONNECT
@@ -82,7 +181,7 @@ class Connection:
 
     def reply(self, reply: Reply, id: int | str | None = None) -> None:
         """Queue an answer for this peer alone."""
-        if not self.offer(Frame(self.dialect.reply(reply, id=id, time=self._now()))):
+        if not self.offer(Frame(self.dialect.reply(reply, id=id, time=self._hub.clock.now()))):
             self.close(codes.SLOW)
 
     def close(self, code: CloseCode) -> None:
@@ -94,6 +193,10 @@ class Connection:
         flush = code.number not in _CUT
         if not flush:
             self.outbox.clear()
+        goodbye = self.dialect.goodbye(code, time=self._hub.clock.now())
+        if goodbye is not None:
+            self.outbox.push(Frame(goodbye))
+            flush = True
         self.transport.close(code, flush=flush)
 
 

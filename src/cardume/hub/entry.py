@@ -9,8 +9,8 @@ The order is centrifuge's (`internal/recovery`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -18,9 +18,12 @@ from starlette.exceptions import HTTPException
 from cardume.errors import Unavailable
 from cardume.hub.channel import Subscription
 from cardume.hub.guards import refusal
-from cardume.hub.hub import Hub
-from cardume.wire import json
+from cardume.wire import codes, json
 from cardume.wire.messages import Position, Publication
+
+if TYPE_CHECKING:
+    from cardume.hub.connection import Connection
+    from cardume.hub.hub import Hub
 
 ENVELOPE = 256
 """About what a dialect puts around a publication's data, in bytes."""
@@ -37,12 +40,57 @@ class Entry(msgspec.Struct, frozen=True):
     missed: tuple[Publication, ...] = ()
     snapshot: bytes | None = None
 
+    @property
+    def last(self) -> Position:
+        """The place after all that was missed."""
+        offset = self.missed[-1].offset if self.missed else self.position.offset
+        return Position(self.position.epoch, offset)
+
+
+Greet = Callable[[Subscription, Entry], object]
+"""Tells a subscriber where it stands, in its dialect; what was missed follows by itself."""
+
+
+async def enter(
+    hub: Hub,
+    connection: Connection,
+    name: str,
+    since: Position | None = None,
+    *,
+    greet: Greet | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Subscription:
+    """Put a connection on a channel through its filter: greeted, told what it missed, live.
+
+    A snapshot is read with the channel's `parameters`, and without them none is.
+
+    Raises:
+        Refused: unknown channel, already there, too many; the snapshot's source says no.
+        Unavailable: the engine or the snapshot is out of reach. It is not on the channel then.
+    """
+    subscription = await hub.join(connection, name, connection.types)
+    # The filter may have changed while the engine answered.
+    subscription.types = connection.types
+    try:
+        entry = await prepare(hub, subscription, since, parameters)
+    except BaseException:
+        if connection.subscriptions.get(name) is subscription:
+            hub.leave(subscription)
+        raise
+    if greet is not None:
+        greet(subscription, entry)
+    channel = subscription.channel
+    channel.replay(subscription, entry.missed)
+    if not channel.release(subscription, entry.last):
+        connection.close(codes.INSUFFICIENT_STATE)
+    return subscription
+
 
 async def prepare(
     hub: Hub,
     subscription: Subscription,
     since: Position | None,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, Any] | None,
 ) -> Entry:
     """Read what the subscriber needs, while the channel buffers for it.
 
@@ -60,7 +108,7 @@ async def prepare(
         if since is not None and missed is not None and _fits(hub, missed):
             return Entry(since, True, missed)
         top = replay.top
-    if options.snapshot is None:
+    if options.snapshot is None or parameters is None:
         return Entry(top, False)
     try:
         snapshot = json.encode(await options.snapshot(**parameters))

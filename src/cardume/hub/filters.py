@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cardume.errors import Refused
+from cardume.wire import codes
+
 TypeFilter = frozenset[str] | None
 """None is no filter: every type passes. There is no empty filter."""
+
+MAX_FILTER = 64
+"""Event types in one filter."""
 
 
 def type_filter(types: Iterable[str]) -> TypeFilter:
@@ -23,3 +29,19 @@ def without_types(current: TypeFilter, types: Iterable[str] | None) -> TypeFilte
     if types is None or current is None:
         return None
     return type_filter(current - frozenset(types))
+
+
+def bounded(types: TypeFilter) -> TypeFilter:
+    """The filter itself.
+
+    Raises:
+        Refused: it is larger than `MAX_FILTER`.
+    """
+    if types is not None and len(types) > MAX_FILTER:
+        raise Refused(codes.LIMIT_EXCEEDED, f"a filter holds at most {MAX_FILTER} event types")
+    return types
+
+
+def names(types: TypeFilter) -> tuple[str, ...]:
+    """The filter as it is told to its owner."""
+    return tuple(sorted(types or ()))

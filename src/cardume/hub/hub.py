@@ -12,8 +12,9 @@ import itertools
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from cardume.auth.identity import Identity
 from cardume.clock import Clock, SystemClock
@@ -34,8 +35,8 @@ from cardume.hub.schedule import LeaseTimer, Tasks
 from cardume.hub.stats import HubStats
 from cardume.wire import codes, json
 from cardume.wire.dialects import Dialect
+from cardume.wire.events import EventType
 from cardume.wire.messages import (
-    RESERVED_TYPES,
     Position,
     Publication,
     check_channel,
@@ -45,6 +46,12 @@ from cardume.wire.messages import (
 
 K = TypeVar("K", bound=Hashable)
 
+Hearer = Callable[[Identity], None]
+"""Told who speaks, at every message of a client. Returns at once and raises nothing."""
+
+_told: ContextVar[list[int] | None] = ContextVar("cardume_told", default=None)
+"""Where a publish that wants to know counts the connections its publication goes to."""
+
 logger = logging.getLogger("cardume.hub")
 
 
@@ -53,6 +60,14 @@ class Verifier(Protocol):
 
     async def verify(self, token: str) -> Identity:
         """Raises `InvalidToken`, or `Unavailable` where an issuer's keys are out of reach."""
+
+
+class Announced(NamedTuple):
+    """A publication that was accepted."""
+
+    position: Position
+    delivered_to: int
+    """Connections of this node that it was queued for, each channel's filter counted."""
 
 
 class Hub:
@@ -77,6 +92,9 @@ class Hub:
         rate = self.options.handshakes_per_second
         self.handshakes = TokenBucket(rate, rate, self.clock.monotonic())
         self.draining = False
+        self.event_names: set[str] = {*EventType}
+        """What events in rooms may be called: the built-in ones and those of `Rooms(events=…)`."""
+        self.hearers: list[Hearer] = []
         self._auth = auth
         self._entered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,6 +203,11 @@ class Hub:
 
         return register
 
+    def on_speech(self, hearer: Hearer) -> Hearer:
+        """Have `hearer` called with the identity behind each message that a client sends."""
+        self.hearers.append(hearer)
+        return hearer
+
     def leases(self, on_expire: Callable[[list[K]], Awaitable[None]], name: str) -> LeaseTimer[K]:
         """Leases on the hub's clock; `on_expire` gets the keys that were not renewed in time."""
         timer = LeaseTimer(self.clock, self.tasks, on_expire, name)
@@ -213,7 +236,7 @@ class Hub:
         Raises:
             HubNotRunning: outside the lifespan.
             Invalid: no channel's name, no JSON, a text of over 255 characters, or a type that
-                is the hub's own.
+                is the hub's own on that channel.
             Refused: unknown channel (102), or the key was used with another body (409).
             Unavailable: the engine did not keep it.
         """
@@ -221,7 +244,7 @@ class Hub:
             raise HubNotRunning
         options = self.options_of(channel)
         # Before it has a place in the stream: what cannot be encoded later would be a silent gap.
-        if type in RESERVED_TYPES:
+        if type in options.reserved:
             raise Invalid(f"type {type!r} is the hub's own")
         check_texts(type=type, key=key, source=source, idempotency_key=idempotency_key)
         publication = Publication(
@@ -241,6 +264,29 @@ class Hub:
         self.stats.publications += 1
         return position
 
+    async def announce(
+        self,
+        channel: str,
+        type: str | None = None,
+        data: Any = None,
+        *,
+        key: str | None = None,
+        source: str | None = None,
+    ) -> Announced:
+        """As `publish`, and say how many connections of this node got it.
+
+        A subscriber whose history is being read counts: it will get it. Through an engine of
+        several nodes the count is of those that were told before the engine answered.
+        """
+        told: list[int] = []
+        before = _told.set(told)
+        try:
+            position = await self.publish(channel, type, data, key=key, source=source)
+        finally:
+            _told.reset(before)
+        logger.debug("%s on %s to %d connections", ascii(type), channel, sum(told))
+        return Announced(position, sum(told))
+
     def options_of(self, channel: str) -> ChannelOptions:
         """The options of a channel that exists or may exist.
 
@@ -259,7 +305,10 @@ class Hub:
     def _deliver(self, channel: str, publication: Publication, position: Position) -> None:
         here = self._roster.get(channel)
         if here is not None:
-            here.deliver(publication, position)
+            count = here.deliver(publication, position)
+            told = _told.get()
+            if told is not None:
+                told.append(count)
 
     # -- connections ------------------------------------------------------------------------
 
@@ -268,13 +317,13 @@ class Hub:
         now = self.clock.monotonic()
         per_minute = self.options.messages_per_minute
         connection = Connection(
+            self,
             next(self._ids),
             identity,
             dialect,
             transport,
             outbox=Outbox(self.options.outbox_limit),
             bucket=TokenBucket(per_minute / 60, per_minute, now),
-            now=self.clock.now,
         )
         self._connections[connection.id] = connection
         self.stats.active_connections += 1
@@ -305,7 +354,7 @@ class Hub:
                 empty.set()
 
     def connection(self, id: str) -> Connection | None:
-        """A connection that is here now."""
+        """A connection that is here now, to be joined, filtered or spoken to."""
         return self._connections.get(id)
 
     def presence(self, channel: str) -> dict[str, Identity]:
@@ -377,6 +426,9 @@ class Hub:
         if len(connection.subscriptions) >= self.options.channels_per_connection:
             raise Refused(codes.LIMIT_EXCEEDED, "too many channels on this connection")
         channel = await self._roster.attach(name, options)
+        if name in connection.subscriptions:  # somebody else put it there meanwhile
+            self._roster.settle(channel)
+            raise Refused(codes.ALREADY_SUBSCRIBED)
         subscription = channel.join(connection, types)
         connection.subscriptions[name] = subscription
         if connection.id not in self._connections:  # it left while the engine answered

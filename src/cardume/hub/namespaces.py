@@ -12,7 +12,7 @@ from cardume.auth.identity import Identity
 from cardume.engines.base import Retention
 from cardume.errors import ConfigurationError, Invalid
 from cardume.hub.outbox import SlowPolicy
-from cardume.wire.messages import check_channel, namespace_of
+from cardume.wire.messages import RESERVED_TYPES, check_channel, namespace_of
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SIGN = r"[A-Za-z0-9_.@=,~\-]"
@@ -49,7 +49,7 @@ class ChannelOptions:
     `history` publications are kept, none older than `history_ttl` seconds, of at most
     `history_bytes` of data; 0 keeps none, and then there are no positions, no resume and no gap
     detection. A replay is half an outbox at most, so more bytes than that serve readers of
-    history alone.
+    history alone. A publication of a type in `reserved` would be taken for the hub's own word.
     """
 
     history: int = 0
@@ -58,6 +58,7 @@ class ChannelOptions:
     on_slow: SlowPolicy = SlowPolicy.DISCONNECT
     presence: bool = False
     snapshot: Snapshot | None = None
+    reserved: frozenset[str] = RESERVED_TYPES
 
     def __post_init__(self) -> None:
         if self.history < 0 or self.history_ttl <= 0 or self.history_bytes <= 0:

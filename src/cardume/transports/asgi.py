@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.clock import TimerHandle
@@ -17,7 +18,7 @@ from cardume.errors import Invalid, Refused, Unavailable
 from cardume.hub.channel import Subscription
 from cardume.hub.commands import handle
 from cardume.hub.connection import Connection
-from cardume.hub.entry import Entry, prepare
+from cardume.hub.entry import Entry, enter
 from cardume.hub.filters import type_filter
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import Namespace
@@ -32,6 +33,7 @@ from cardume.transports.door import (
 )
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
+from cardume.wire.dialects import Dialect
 from cardume.wire.dialects.plain import PlainDialect
 from cardume.wire.messages import Connected, Position, Snapshot
 
@@ -95,51 +97,82 @@ class AsgiTransport:
         while (frame := connection.outbox.take()) is not None:
             await self._send({"type": "websocket.send", "text": frame.text})
             self._hub.stats.messages_sent += 1
+            connection.messages_sent += 1
         return self._goodbye
+
+
+class Stay(Protocol):
+    """One connection in its dialect: what it is told first, and how it is answered."""
+
+    async def enter(self) -> None:
+        """Greet it. What is raised closes the connection."""
+
+    async def hear(self, text: str) -> None:
+        """Answer a message."""
+
+
+class Admission(NamedTuple):
+    """Who was let in, and what follows once there is a connection."""
+
+    identity: Identity
+    begin: Callable[[Connection], Stay]
+
+
+class Address(Protocol):
+    """What is behind a WebSocket address of ours."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How everybody there speaks."""
+
+    async def admit(self, hub: Hub, visitor: Visitor, scope: Scope) -> Admission:
+        """Whose handshake this is. What is raised turns it away."""
+
+
+async def serve(hub: Hub, address: Address, scope: Scope, receive: Receive, send: Send) -> None:
+    """One WebSocket, from handshake to close."""
+    hub.check_running()
+    if await refuse_before_accept(hub, scope, receive, send):
+        return
+    visitor = Visitor(scope)
+    try:
+        admission = await address.admit(hub, visitor, scope)
+    except Exception as error:
+        code = _code_for(error)
+        hub.rejects.note(code.reason.replace(" ", "_"), client_of(scope))
+        await _turn_away(hub, address.dialect, send, visitor, code)
+        return
+    if at_capacity(hub):
+        hub.rejects.note("connection_limit", client_of(scope))
+        await _turn_away(hub, address.dialect, send, visitor, codes.CONNECTION_LIMIT)
+        return
+    await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
+    await _Visit(hub, address.dialect, admission, receive, send).run()
 
 
 async def serve_plain(
     hub: Hub, namespace: Namespace, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """One WebSocket in the `plain` dialect, from handshake to close."""
-    hub.check_running()
-    if await refuse_before_accept(hub, scope, receive, send):
-        return
-    visitor = Visitor(scope)
-    try:
-        identity = await visitor.identify(hub)
-        parameters = namespace.guard.convert(scope["path_params"])
-        await namespace.guard.check(identity, parameters, scope)
-        channel = namespace.template.fill(parameters)
-    except Exception as error:
-        code = _code_for(error)
-        hub.rejects.note(code.reason.replace(" ", "_"), client_of(scope))
-        await _turn_away(send, visitor, code)
-        return
-    if at_capacity(hub):
-        hub.rejects.note("connection_limit", client_of(scope))
-        await _turn_away(send, visitor, codes.CONNECTION_LIMIT)
-        return
-    await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
-    visit = _Visit(hub, identity, receive, send)
-    await visit.run(channel, parameters, visitor)
+    await serve(hub, PlainAddress(namespace), scope, receive, send)
 
 
 class _Visit:
     """An accepted WebSocket."""
 
-    def __init__(self, hub: Hub, identity: Identity, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, hub: Hub, dialect: Dialect, admission: Admission, receive: Receive, send: Send
+    ) -> None:
         self._hub = hub
         self._receive = receive
         self._transport = AsgiTransport(hub, send)
-        self._connection = hub.connect(identity, PLAIN, self._transport)
+        self._connection = hub.connect(admission.identity, dialect, self._transport)
+        self._stay = admission.begin(self._connection)
         self._peer_code: int | None = None
 
-    async def run(self, channel: str, parameters: dict[str, Any], visitor: Visitor) -> None:
+    async def run(self) -> None:
         writer = self._transport.start(self._connection)
-        reader = asyncio.create_task(
-            self._read(channel, parameters, visitor), name=f"read {self._connection.id}"
-        )
+        reader = asyncio.create_task(self._read(), name=f"read {self._connection.id}")
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -152,12 +185,12 @@ class _Visit:
             if not reader.cancelled() and (error := reader.exception()) is not None:
                 logger.debug("%s: read failed: %s", self._connection.id, type(error).__name__)
 
-    async def _read(self, channel: str, parameters: dict[str, Any], visitor: Visitor) -> None:
+    async def _read(self) -> None:
         try:
-            subscription = await self._enter(channel, parameters, visitor)
+            await self._stay.enter()
             while (message := await self._receive())["type"] != "websocket.disconnect":
                 if not self._connection.closing:
-                    await self._take(subscription, message.get("text"))
+                    await self._take(message.get("text"))
         except Exception as error:
             self._connection.close(_code_for(error, accepted=True))
             # The writer says goodbye; what comes in until then is read and dropped.
@@ -165,36 +198,79 @@ class _Visit:
                 pass
         self._peer_code = message.get("code")
 
-    async def _enter(
-        self, channel: str, parameters: dict[str, Any], visitor: Visitor
-    ) -> Subscription:
-        connection = self._connection
-        types = type_filter(visitor.types)
-        subscription = await self._hub.join(connection, channel, types)
-        entry = await prepare(self._hub, subscription, visitor.since, parameters)
-        self._greet(subscription, entry)
-        if not subscription.channel.release(subscription, _last(entry)):
-            connection.close(codes.INSUFFICIENT_STATE)
-        return subscription
-
-    def _greet(self, subscription: Subscription, entry: Entry) -> None:
-        connection = self._connection
-        expires_in = self._hub.expires_in(connection.identity)
-        channel = subscription.channel
-        connection.reply(
-            Connected(connection.id, channel.name, entry.position, entry.recovered, expires_in)
-        )
-        if entry.snapshot is not None:
-            connection.reply(Snapshot(entry.snapshot, entry.position))
-        channel.replay(subscription, entry.missed)
-
-    async def _take(self, subscription: Subscription, text: str | None) -> None:
+    async def _take(self, text: str | None) -> None:
         if text is None:
             self._connection.close(codes.UNSUPPORTED_DATA)
         elif _is_longer(text, self._hub.options.max_message):
             self._connection.close(codes.TOO_BIG)
         else:
-            await handle(self._hub, subscription, text)
+            await self._stay.hear(text)
+
+
+class PlainAddress:
+    """The channels of a namespace, one a connection, in the `plain` dialect."""
+
+    dialect = PLAIN
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+
+    async def admit(self, hub: Hub, visitor: Visitor, scope: Scope) -> Admission:
+        """Whom the namespace's guard lets in."""
+        identity = await visitor.identify(hub)
+        guard = self._namespace.guard
+        parameters = guard.convert(scope["path_params"])
+        await guard.check(identity, parameters, scope)
+        channel = self._namespace.template.fill(parameters)
+
+        def begin(connection: Connection) -> Stay:
+            connection.types = type_filter(visitor.types)
+            return _PlainStay(hub, connection, channel, parameters, visitor.since)
+
+        return Admission(identity, begin)
+
+
+class _PlainStay:
+    """A connection that holds one channel."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        connection: Connection,
+        channel: str,
+        parameters: dict[str, Any],
+        since: Position | None,
+    ) -> None:
+        self._hub = hub
+        self._connection = connection
+        self._channel = channel
+        self._parameters = parameters
+        self._since = since
+        self._subscription: Subscription | None = None
+
+    async def enter(self) -> None:
+        self._subscription = await enter(
+            self._hub,
+            self._connection,
+            self._channel,
+            self._since,
+            greet=self._greet,
+            parameters=self._parameters,
+        )
+
+    async def hear(self, text: str) -> None:
+        assert self._subscription is not None
+        await handle(self._hub, self._subscription, text)
+
+    def _greet(self, subscription: Subscription, entry: Entry) -> None:
+        connection = self._connection
+        expires_in = self._hub.expires_in(connection.identity)
+        name = subscription.channel.name
+        connection.reply(
+            Connected(connection.id, name, entry.position, entry.recovered, expires_in)
+        )
+        if entry.snapshot is not None:
+            connection.reply(Snapshot(entry.snapshot, entry.position))
 
 
 def _is_longer(text: str, limit: int) -> bool:
@@ -202,11 +278,6 @@ def _is_longer(text: str, limit: int) -> bool:
     if len(text) > limit or text.isascii():
         return len(text) > limit
     return len(text.encode("utf-8", "surrogatepass")) > limit
-
-
-def _last(entry: Entry) -> Position:
-    offset = entry.missed[-1].offset if entry.missed else entry.position.offset
-    return Position(entry.position.epoch, offset)
 
 
 def _code_for(error: Exception, *, accepted: bool = False) -> CloseCode:
@@ -223,7 +294,13 @@ def _code_for(error: Exception, *, accepted: bool = False) -> CloseCode:
     return codes.SERVER_ERROR
 
 
-async def _turn_away(send: Send, visitor: Visitor, code: CloseCode) -> None:
+async def _turn_away(
+    hub: Hub, dialect: Dialect, send: Send, visitor: Visitor, code: CloseCode
+) -> None:
     """Accept and close: a browser cannot read a refused handshake, a close code it can."""
     await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
+    goodbye = dialect.goodbye(code, time=hub.clock.now())
+    if goodbye is not None:
+        await send({"type": "websocket.send", "text": goodbye.decode()})
+        hub.stats.messages_sent += 1
     await send({"type": "websocket.close", "code": code.number, "reason": code.reason})

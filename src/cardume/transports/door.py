@@ -36,6 +36,7 @@ class Visitor:
         query = scope.get("query_string", b"").decode("latin-1")
         asked = parse_qs(query, max_num_fields=64) if query.count("&") < 64 else {}
         self.since = _position(asked.get("since", [""])[-1])
+        self.client_id = asked.get("client_id", [""])[-1]
         types = ",".join(asked.get("types", []))
         self.types = frozenset(name for name in types.split(",")[:64] if 0 < len(name) <= 64)
 

@@ -76,6 +76,7 @@ UNRECOVERABLE_POSITION: Final = ErrorCode(112, "unrecoverable", "unrecoverable p
 UNKNOWN_TYPE: Final = ErrorCode(400, "unknown_type", "unknown message type", 400)
 NOT_FOUND: Final = ErrorCode(404, "not_found", "not found", 404)
 CONFLICT: Final = ErrorCode(409, "conflict", "conflict with the current state", 409)
+NO_CANDIDATES: Final = ErrorCode(410, "no_candidates", "no agent is active", 409)
 INVALID_FIELDS: Final = ErrorCode(422, "invalid_fields", "a field is missing or wrong", 422)
 
 ERRORS: Final = {

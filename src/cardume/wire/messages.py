@@ -107,6 +107,29 @@ class Refresh(Command, frozen=True, gc=False, kw_only=True):
     token: str
 
 
+class Join(Command, frozen=True, gc=False, kw_only=True):
+    """Come into a room, after `since` where the client was there before."""
+
+    room: str
+    since: Position | None = None
+
+
+class Leave(Command, frozen=True, gc=False, kw_only=True):
+    """Go out of a room."""
+
+    room: str
+
+
+class Info(Command, frozen=True, gc=False, kw_only=True):
+    """What do you know of me?"""
+
+
+class Heartbeat(Command, frozen=True, gc=False, kw_only=True):
+    """An agent lives: renew its lease."""
+
+    agent_id: str
+
+
 class Malformed(Command, frozen=True, gc=False, kw_only=True):
     """What could not be understood: a value, because a peer's mistake is no exception of ours."""
 
@@ -162,6 +185,63 @@ class Refreshed(msgspec.Struct, frozen=True, gc=False):
     expires_in: int | None
 
 
+class Welcome(msgspec.Struct, frozen=True, gc=False):
+    """The first message on a connection that may hold many channels."""
+
+    connection_id: str
+    client_id: str
+    expires_in: int | None
+
+
+class Joined(msgspec.Struct, frozen=True, gc=False):
+    """The place after `Join`; what was missed follows."""
+
+    room: str
+    members: int
+    position: Position
+    """The place before the first publication that follows."""
+    recovered: bool | None = None
+    """None where the client did not ask to resume."""
+
+
+class Left(msgspec.Struct, frozen=True, gc=False):
+    """The place up to which a room was heard."""
+
+    room: str
+    members: int
+    position: Position
+
+
+class Filtered(msgspec.Struct, frozen=True, gc=False):
+    """The filter of a whole connection, and the rooms it applies to."""
+
+    types: tuple[str, ...]
+    rooms: tuple[str, ...]
+    added: bool
+    """Whether `Select` asked; otherwise `Deselect` did."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known of a connection."""
+
+    connection_id: str
+    client_id: str
+    rooms: tuple[str, ...]
+    types: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    connected_at: float
+    messages_sent: int
+    messages_received: int
+
+
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """What the server says to one connection; on no channel, and no filter hides it."""
+
+    type: str
+    data: bytes
+    source: str | None = None
+
+
 class Fault(msgspec.Struct, frozen=True):
     """One request failed; the connection lives on."""
 
@@ -170,7 +250,23 @@ class Fault(msgspec.Struct, frozen=True):
     extra: Mapping[str, Any] = {}
 
 
-Reply = Connected | Snapshot | Pong | Selected | Deselected | Result | Refreshed | Fault
+Reply = (
+    Connected
+    | Snapshot
+    | Pong
+    | Selected
+    | Deselected
+    | Result
+    | Refreshed
+    | Welcome
+    | Joined
+    | Left
+    | Filtered
+    | Known
+    | Said
+    | Fault
+)
+"""A dialect knows those that its commands lead to, `Said` and `Fault`."""
 
 
 def check_channel(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from cardume.wire.codes import CloseCode
 from cardume.wire.messages import Command, Publication, Reply
 
 
@@ -11,6 +12,10 @@ class Dialect(Protocol):
     """Between bytes and messages. Holds no state: one instance serves every connection."""
 
     name: str
+    reserved: frozenset[str]
+    """Types of the dialect's own frames: what goes to one connection may not be called so."""
+    many: bool
+    """Whether one connection may hold many channels."""
 
     def decode(self, text: str | bytes) -> Command:
         """Read one message of a client; what cannot be read is a `Malformed`."""
@@ -23,3 +28,6 @@ class Dialect(Protocol):
 
     def reply(self, reply: Reply, *, id: int | str | None, time: float) -> bytes:
         """The bytes for one connection."""
+
+    def goodbye(self, code: CloseCode, *, time: float) -> bytes | None:
+        """The last frame before a close that we begin; None where the close says it all."""

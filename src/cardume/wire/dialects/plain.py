@@ -7,7 +7,10 @@ from typing import Any
 
 from cardume.errors import Invalid
 from cardume.wire import codes, json
+from cardume.wire.codes import CloseCode
+from cardume.wire.dialects.parts import NO_ID, UNTYPED, event_types, is_id
 from cardume.wire.messages import (
+    RESERVED_TYPES,
     Call,
     Command,
     Connected,
@@ -22,22 +25,20 @@ from cardume.wire.messages import (
     Refreshed,
     Reply,
     Result,
+    Said,
     Select,
     Selected,
     Snapshot,
     rfc3339,
 )
 
-UNTYPED = "update"
-"""The type of a publication that was published without one."""
-
-MAX_TYPES = 64
-
 
 class PlainDialect:
     """`{"type", "data", "timestamp"}`, and `channel` and `offset` on publications."""
 
     name = "plain"
+    reserved = RESERVED_TYPES
+    many = False
 
     def decode(self, text: str | bytes) -> Command:
         try:
@@ -47,8 +48,8 @@ class PlainDialect:
         if not isinstance(message, dict):
             return Malformed(code=codes.BAD_REQUEST, message="a message is a JSON object")
         id = message.get("id")
-        if isinstance(id, bool) or not isinstance(id, int | str | None) or len(str(id)) > 128:
-            return Malformed(code=codes.BAD_REQUEST, message="id is an integer or a short string")
+        if not is_id(id):
+            return Malformed(code=codes.BAD_REQUEST, message=NO_ID)
         return self._command(message, id)
 
     def publication(self, channel: str, publication: Publication) -> bytes:
@@ -74,6 +75,9 @@ class PlainDialect:
             tail += b',"id":%b' % json.encode(id)
         return b'{"type":"%b","data":%b%b}' % (type, data, tail)
 
+    def goodbye(self, code: CloseCode, *, time: float) -> bytes | None:
+        return None
+
     def _command(self, message: Mapping[str, Any], id: int | str | None) -> Command:
         type = message.get("type")
         decoder = _COMMANDS.get(type) if isinstance(type, str) else None
@@ -96,12 +100,12 @@ def _ping(_data: dict[str, Any], id: int | str | None) -> Command:
 
 
 def _select(data: dict[str, Any], id: int | str | None) -> Command:
-    return Select(id=id, types=_types(data.get("types")))
+    return Select(id=id, types=event_types(data.get("types"), "types"))
 
 
 def _deselect(data: dict[str, Any], id: int | str | None) -> Command:
     types = data.get("types")
-    return Deselect(id=id, types=None if types is None else _types(types))
+    return Deselect(id=id, types=None if types is None else event_types(types, "types"))
 
 
 def _action(data: dict[str, Any], id: int | str | None) -> Command:
@@ -116,16 +120,6 @@ def _refresh(data: dict[str, Any], id: int | str | None) -> Command:
     if not isinstance(token, str):
         raise Invalid("refresh needs a token")
     return Refresh(id=id, token=token)
-
-
-def _types(value: Any) -> tuple[str, ...]:
-    if (
-        not isinstance(value, list)
-        or len(value) > MAX_TYPES
-        or not all(isinstance(item, str) and 0 < len(item) <= 64 for item in value)
-    ):
-        raise Invalid(f"types is a list of at most {MAX_TYPES} event names")
-    return tuple(value)
 
 
 _COMMANDS: dict[str, Callable[[dict[str, Any], int | str | None], Command]] = {
@@ -153,6 +147,10 @@ def _pong(reply: Pong) -> tuple[bytes, bytes]:
     return b"pong", json.encode({"offset": reply.position.offset} if reply.position else {})
 
 
+def _said(reply: Said) -> tuple[bytes, bytes]:
+    return json.encode(reply.type)[1:-1], reply.data
+
+
 def _fault(reply: Fault) -> tuple[bytes, bytes]:
     data = {**reply.extra, "code": reply.code.name, "message": reply.message}
     return b"error", json.encode(data)
@@ -166,5 +164,6 @@ _REPLIES: dict[type, Callable[[Any], tuple[bytes, bytes]]] = {
     Deselected: lambda reply: (b"unsubscribed", json.encode({"types": reply.types})),
     Result: lambda reply: (b"result", reply.data),
     Refreshed: lambda reply: (b"refreshed", json.encode({"expires_in": reply.expires_in})),
+    Said: _said,
     Fault: _fault,
 }
