@@ -6,10 +6,9 @@ Answered calls are 200 with `result` or `error`; 401 without the key, 400 for wh
 
 from __future__ import annotations
 
-import hmac
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import Raw
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import JSONResponse
@@ -19,9 +18,8 @@ from cardume.hub.actions import describe
 from cardume.hub.hub import Hub
 from cardume.transports.fastapi import CurrentHub
 from cardume.transports.problems import problem
+from cardume.transports.requests import ApiKey, body_of, is_key, read_json
 from cardume.wire import codes, json
-
-Key = Annotated[str | None, Header(alias="X-API-Key")]
 
 
 class PublishRequest(BaseModel):
@@ -42,23 +40,17 @@ def router(api_key: str | None) -> APIRouter:
     """`/api/publish`, guarded by `api_key`; without one configured nobody may call it."""
     whole = APIRouter(prefix="/api", tags=["server API"])
 
-    @whole.post("/publish", openapi_extra=_request_body(PublishRequest))
-    async def publish(request: Request, hub: CurrentHub, key: Key = None) -> Response:
+    @whole.post("/publish", openapi_extra=body_of(PublishRequest))
+    async def publish(request: Request, hub: CurrentHub, key: ApiKey = None) -> Response:
         """Publish any JSON on any channel; the answer is its position."""
-        if not _is_key(key, api_key):
+        if not is_key(key, api_key):
             return problem(codes.UNAUTHORIZED, "the header X-API-Key holds the API key")
         if hub.draining:
             return _unavailable("the server is shutting down")
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > hub.options.max_message:
-            return problem(codes.LIMIT_EXCEEDED, f"at most {hub.options.max_message} bytes")
-        body = await _read(request, hub.options.max_message)
-        if body is None:
-            return problem(codes.LIMIT_EXCEEDED, f"at most {hub.options.max_message} bytes")
         try:
-            sent = json.parse(body)
-        except Invalid as error:
-            return problem(codes.BAD_REQUEST, str(error))
+            sent = await read_json(request, hub.options.max_message)
+        except Refused as refused:
+            return problem(refused.code, refused.message)
         return await _publish(hub, sent)
 
     return whole
@@ -90,31 +82,9 @@ async def _publish(hub: Hub, sent: Any) -> Response:
     return JSONResponse({"result": {"offset": position.offset, "epoch": position.epoch}})
 
 
-async def _read(request: Request, limit: int) -> bytes | None:
-    """The body, or None if it is too long: a sender need not say its length beforehand."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            return None
-    return bytes(body)
-
-
-def _is_key(given: str | None, api_key: str | None) -> bool:
-    if given is None or api_key is None:
-        return False
-    return hmac.compare_digest(given.encode(), api_key.encode())
-
-
 def _error(code: codes.ErrorCode, message: str) -> Response:
     return JSONResponse({"error": {"code": code.number, "message": message}})
 
 
 def _unavailable(why: str) -> Response:
     return problem(codes.NOT_AVAILABLE, why, headers={"Retry-After": "2"})
-
-
-def _request_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The body is read by hand, to be refused by size first; the docs show it all the same."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}

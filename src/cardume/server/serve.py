@@ -169,7 +169,8 @@ def run(
         loop="uvloop" if find_spec("uvloop") else "asyncio",
         http="httptools",
         ws="websockets-sansio",
-        ws_max_size=composition.hub.options.max_message,
+        # Twice our own limit: what is a little too big is told so in its own dialect.
+        ws_max_size=2 * composition.hub.options.max_message,
         ws_ping_interval=PING_EVERY,
         ws_ping_timeout=PONG_WITHIN,
         # On, it would cost 64 KiB a connection, and a bomb could grow before it is counted.
