@@ -13,13 +13,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text itself, for a field that is one line."""
     if not text.isprintable():
         raise ValueError("printable characters only")
     return text
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
 """What people call a thing."""
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
