@@ -2,7 +2,7 @@
 
     python3 run.py              the demo: server, sample aquarium, simulated devices
     python3 run.py test [...]   the whole test suite (arguments go to pytest)
-    python3 run.py bench [...]  the measurements of bench/
+    python3 run.py bench [NAME] a measurement of bench/: ingest (all of it), tasks, cards, executions
     python3 run.py ARGS...      cardume ARGS...
 
 It makes .venv, installs the locked requirements there (with uv if it is on the PATH, pip
@@ -34,10 +34,19 @@ def main(arguments):
     if arguments[:1] == ["test"]:
         run([PYTHON, "-m", "pytest"] + arguments[1:])
     elif arguments[:1] == ["bench"]:
-        run([PYTHON, os.path.join("bench", "ingest.py")] + arguments[1:])
+        run(bench(arguments[1:]))
     else:
         # The user's own folder stays the current one: that is where the database belongs.
         run([PYTHON, "-m", "cardume"] + (arguments or ["demo"]), folder=os.getcwd())
+
+
+def bench(arguments):
+    """The command of a measurement; what is no file of bench/ is a mode of the ingest."""
+    for name in arguments[:1]:
+        script = os.path.join("bench", name + ".py")
+        if os.path.exists(os.path.join(HERE, script)):
+            return [PYTHON, script] + arguments[1:]
+    return [PYTHON, os.path.join("bench", "ingest.py")] + arguments
 
 
 def prepare(lock):
