@@ -2,7 +2,7 @@
 
     python3 run.py              the demo: server, sample aquarium, simulated devices
     python3 run.py test [...]   the whole test suite (arguments go to pytest)
-    python3 run.py bench [NAME] a measurement of bench/: ingest (all of it), tasks, cards, executions
+    python3 run.py bench [NAME] a measurement of bench/: ingest, tasks, cards, executions
     python3 run.py ARGS...      cardume ARGS...
 
 It makes .venv, installs the locked requirements there (with uv if it is on the PATH, pip

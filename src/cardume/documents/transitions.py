@@ -58,10 +58,11 @@ class Transitions:
             Refused: 409.
         """
         legal = self.legal(status)
+        article = "an" if self.kind[0] in "aeiou" else "a"
         others = f"legal moves: {', '.join(legal)}" if legal else "nothing follows"
         raise Refused(
             codes.CONFLICT,
-            f"a {self.kind} that is {status} {what}; {others}",
+            f"{article} {self.kind} that is {status} {what}; {others}",
             state=status,
             legal=legal,
         )
