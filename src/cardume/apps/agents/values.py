@@ -1,0 +1,46 @@
+"""What bodies and views of this app have in common."""
+
+from __future__ import annotations
+
+import json as stdlib
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from cardume.transports.bodies import Name, Number
+from cardume.wire import json
+from cardume.wire.messages import rfc3339
+
+MAX_VALUE = 16 * 1024
+"""Bytes of a value as JSON: an event carries it to everybody who listens."""
+
+WEEK = 7 * 86_400.0
+
+
+def _as_json(value: Any) -> Any:
+    """What passes the gate for bytes from outside, which FastAPI's decoder is not."""
+    try:
+        checked = json.parse(stdlib.dumps(value, allow_nan=False))
+    except RecursionError:
+        raise ValueError(f"nested deeper than {json.MAX_DEPTH}") from None
+    if len(json.encode(checked)) > MAX_VALUE:
+        raise ValueError(f"at most {MAX_VALUE} bytes of JSON")
+    return checked
+
+
+JsonValue = Annotated[Any, AfterValidator(_as_json)]
+"""Anything that is JSON, of at most `MAX_VALUE` bytes."""
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_as_json)]
+"""An object, as `JsonValue`."""
+
+Label = Annotated[Name, Field(max_length=64)]
+"""The name of a type of task, or of a capability."""
+
+Seconds = Annotated[Number, Field(gt=0, le=WEEK)]
+"""How long to wait for somebody."""
+
+
+def stamp(seconds: float | None) -> str | None:
+    """A moment as it is shown, where there was one."""
+    return None if seconds is None else rfc3339(seconds)
