@@ -22,13 +22,13 @@ def is_key(given: str | None, api_key: str | None) -> bool:
     return hmac.compare_digest(given.encode(), api_key.encode())
 
 
-async def read_json(request: Request, limit: int) -> Any:
+async def read_body(request: Request, limit: int) -> bytes:
     """The body, of `limit` bytes at most; no longer one is ever held.
 
     Raises:
-        Refused: too long (413), or no JSON (400).
+        Refused: too long (413).
     """
-    too_long = Refused(codes.LIMIT_EXCEEDED, f"at most {limit} bytes")
+    too_long = Refused(codes.LIMIT_EXCEEDED, f"at most {limit} bytes in a request")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise too_long
@@ -37,8 +37,17 @@ async def read_json(request: Request, limit: int) -> Any:
         body += chunk
         if len(body) > limit:  # a sender need not say its length beforehand
             raise too_long
+    return bytes(body)
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """The body, of `limit` bytes at most, as JSON.
+
+    Raises:
+        Refused: too long (413), or no JSON (400).
+    """
     try:
-        return json.parse(bytes(body))
+        return json.parse(await read_body(request, limit))
     except Invalid as error:
         raise Refused(codes.BAD_REQUEST, str(error)) from None
 
