@@ -34,7 +34,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    apps: CommaList = ("aquarium",)
+    apps: CommaList = ("aquarium", "agents", "cards", "executions")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     jwt_secret: SecretStr | None = None
@@ -60,12 +60,19 @@ class Settings(BaseSettings):
     offline_sweep_every: float = Field(120.0, gt=0)
     lwt_hold: float = Field(15.0, ge=0)
 
+    agent_lease: float = Field(30.0, ge=1, le=86_400)
+    """Seconds an agent may be silent after a heartbeat, unless it asked for others."""
+    events: CommaList = ()
+    """Event types for rooms beyond the 21."""
+    execution_log_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024)
+    """What is kept of one execution's log."""
+
     messages_per_minute: float = Field(60.0, ge=0)
     max_connections: int | None = Field(None, gt=0)
     drain_window: float = Field(5.0, ge=0)
     """Over how long the goodbyes are spread when the server stops."""
 
-    @field_validator("apps", "jwt_algorithms", "allowed_origins", mode="before")
+    @field_validator("apps", "events", "jwt_algorithms", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -95,7 +102,7 @@ def secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-_OTHERS = frozenset({"CARDUME_URL", "CARDUME_DEVICE_KEY", "CARDUME_NO_SKIPS"})
+_OTHERS = frozenset({"CARDUME_URL", "CARDUME_TOKEN", "CARDUME_DEVICE_KEY", "CARDUME_NO_SKIPS"})
 """Names that commands, examples and tests read by themselves."""
 
 

@@ -7,9 +7,10 @@ import sys
 from shutil import which
 
 from cardume.server.compose import Composition
-from cardume.server.demo import USER, YOURS, Demo
+from cardume.server.demo import YOURS, Demo
 from cardume.server.tokens import signer
-from cardume.settings import secret
+from cardume.server.visitor import USER
+from cardume.settings import Settings, secret
 
 DAY = 86_400.0
 
@@ -20,9 +21,9 @@ def text(composition: Composition, port: int) -> str:
     where = f"http://{_reachable(settings.host)}:{port}"
     if composition.demo is not None:
         return _demo(composition, composition.demo, where)
-    listener = composition.listener
+    waterside = composition.waterside
     mqtt_host = _reachable(settings.mqtt_host or settings.host)
-    mqtt = "" if listener is None else f", MQTT on {mqtt_host}:{listener.port}"
+    mqtt = "" if waterside is None else f", MQTT on {mqtt_host}:{waterside.port}"
     return f"Cardume is up: {where}/{mqtt}. Stop with Ctrl-C."
 
 
@@ -30,26 +31,20 @@ def _demo(composition: Composition, demo: Demo, where: str) -> str:
     settings = composition.settings
     minter = signer(settings, composition.clock)
     assert minter is not None
-    token = minter.mint(USER, ttl=DAY, role="service")
-    address = f"{where.replace('http', 'ws', 1)}/ws/aquarium/{demo.aquarium_id}"
+    token = minter.mint(USER, ttl=DAY, role="service", broadcast=True)
+    sockets = where.replace("http", "ws", 1)
     parts = [
         ("", "Cardume demo is up. Stop with Ctrl-C."),
         ("page", f"{where}/"),
         ("API", f"{where}/docs"),
-        ("WebSocket", f"{address}?token={token}"),
+        ("rooms", f"{sockets}/ws?client_id=me"),
         ("token", f"{token}\n{'':12}(user {USER}, one day; from this machine none is needed)"),
     ]
-    if composition.listener is not None:
-        mqtt_port = composition.listener.port
-        topic = f"{settings.mqtt_prefix}/{YOURS}/reading"
-        parts += [
-            ("MQTT", f"{_reachable(settings.mqtt_host or settings.host)}:{mqtt_port}"),
-            (
-                "be a device",
-                f"mosquitto_pub -p {mqtt_port} -u {YOURS} -P {demo.key} -q 1 -t {topic} "
-                """-m '{"metric":"temperature","value":25.3}'""",
-            ),
-        ]
+    if composition.waterside is not None:
+        mqtt = _reachable(settings.mqtt_host or settings.host), composition.waterside.port
+        parts.append(("WebSocket", f"{sockets}/ws/aquarium/{demo.aquarium_id}?token={token}"))
+        parts += _by_the_water(settings, demo, *mqtt)
+    parts += [(name, line) for app, name, line in _tries(where) if app in settings.apps]
     parts.append(
         (
             "publish",
@@ -58,6 +53,30 @@ def _demo(composition: Composition, demo: Demo, where: str) -> str:
         )
     )
     return "\n".join(f"{name:>11} {what}" if name else f"\n{what}\n" for name, what in parts) + "\n"
+
+
+def _by_the_water(
+    settings: Settings, demo: Demo, mqtt_host: str, mqtt_port: int
+) -> list[tuple[str, str]]:
+    topic = f"{settings.mqtt_prefix}/{YOURS}/reading"
+    return [
+        ("MQTT", f"{mqtt_host}:{mqtt_port}"),
+        (
+            "be a device",
+            f"mosquitto_pub -p {mqtt_port} -u {YOURS} -P {demo.key} -q 1 -t {topic} "
+            """-m '{"metric":"temperature","value":25.3}'""",
+        ),
+    ]
+
+
+def _tries(where: str) -> list[tuple[str, str, str]]:
+    """What there is to type, by app."""
+    post = "curl -H 'Content-Type: application/json' -d"
+    return [
+        ("agents", "add agent", f"""{post} '{{"agent_type":"neutrophil"}}' {where}/agents"""),
+        ("cards", "add card", f"""{post} '{{"title":"Feed the fish"}}' {where}/api/v1/cards"""),
+        ("executions", "run", f"{_command()} exec --url {where} -- ping -c 20 127.0.0.1"),
+    ]
 
 
 def _reachable(host: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,32 +15,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 import cardume
-from cardume.apps.aquarium import Aquarium, AquariumOptions
-from cardume.apps.aquarium import http as aquarium_http
-from cardume.apps.aquarium.gatekeeper import DeviceGatekeeper
+from cardume.apps import agents, cards, executions
 from cardume.auth.policy import check_origins
 from cardume.clock import SystemClock
 from cardume.errors import ConfigurationError
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.options import HubOptions
-from cardume.mqtt.intake import Intake
-from cardume.mqtt.listener import Listener
 from cardume.server import accounts, api, http
 from cardume.server.demo import Demo
+from cardume.server.samples import sample_cards
 from cardume.server.tokens import signer, verifier
+from cardume.server.visitor import visitor
+from cardume.server.waterside import Waterside
 from cardume.settings import Settings, secret
 from cardume.storage.database import Storage
 from cardume.transports.fastapi import Hub
 from cardume.transports.problems import problem_for
+from cardume.transports.rooms import Rooms
 
-APPS = ("aquarium",)
-
-COMMITS_APART = 0.004
-"""Seconds between two commits of readings at least. At 1,000 readings a second, a commit for nearly
-each of them takes 0.8 of a core; this takes half of that, and adds 2 ms to the median."""
-
-MQTT_GRACE = 5.0
-"""Seconds that what devices have sent already may take to be kept and acknowledged."""
+APPS = ("aquarium", "agents", "cards", "executions")
 
 
 class Composition:
@@ -59,12 +52,12 @@ class Composition:
         )
         self.storage = Storage(settings.database_url, self.hub.publish)
         self.accounts = accounts.Accounts(self.storage, signer(settings, self.clock))
-        self.aquarium: Aquarium | None = None
-        self.intake: Intake | None = None
-        self.listener: Listener | None = None
-        if "aquarium" in settings.apps:
-            self._add_aquarium()
         self.demo = demo
+        self.rooms = Rooms(self.hub, events=settings.events, api_key=secret(settings.api_key))
+        self.rooms.watch_health(self.problems)
+        self.waterside: Waterside | None = None
+        if "aquarium" in settings.apps:
+            self.waterside = Waterside(settings, self.hub, self.storage, demo)
         self.app = self._application()
 
     def problems(self) -> list[str]:
@@ -74,36 +67,16 @@ class Composition:
             wrong.append("draining")
         if not self.storage.healthy:
             wrong.append("the database did not keep the last transaction")
-        if self.intake is not None and not self.intake.healthy:
-            wrong.append("readings wait for the database")
+        if self.waterside is not None:
+            wrong += self.waterside.problems()
         return wrong
 
     async def drain(self) -> None:
         """Finish what devices sent, then send everyone away with 3001."""
         self.hub.draining = True
-        if self.listener is not None:
-            await self.listener.stop(MQTT_GRACE)
+        if self.waterside is not None:
+            await self.waterside.stop()
         await self.hub.drain(window=self.settings.drain_window)
-
-    def _add_aquarium(self) -> None:
-        settings = self.settings
-        options = AquariumOptions(
-            prefix=settings.mqtt_prefix,
-            offline_after=settings.offline_after,
-            offline_sweep_every=settings.offline_sweep_every,
-            lwt_hold=settings.lwt_hold,
-        )
-        aquarium = self.aquarium = Aquarium(self.hub, self.storage, options)
-        key = secret(settings.api_key)
-        gatekeeper = DeviceGatekeeper(aquarium.devices, settings.mqtt_prefix, key)
-        intake = self.intake = Intake(aquarium.ingest, self.clock, gather=COMMITS_APART)
-        host = settings.mqtt_host or settings.host
-        listener = self.listener = Listener(
-            host, settings.mqtt_port, gatekeeper, intake, self.clock
-        )
-        aquarium.connected = lambda device: listener.connected(device.device_id)
-        aquarium.evict = listener.disconnect
-        aquarium.watch.caught_up = lambda: intake.healthy
 
     def _application(self) -> FastAPI:
         app = FastAPI(
@@ -115,10 +88,10 @@ class Composition:
         app.include_router(self.hub.router)
         app.include_router(accounts.router(self.accounts))
         app.include_router(api.router(secret(self.settings.api_key)))
-        app.include_router(http.router(self))
-        if self.aquarium is not None:
-            app.include_router(aquarium_http.router(self.aquarium))
-            app.include_router(APIRouter(lifespan=self._listening))
+        app.include_router(http.router(self, self.settings.apps))
+        app.include_router(self.rooms.router)
+        for router in self._apps():
+            app.include_router(router)
         http.mount_page(app)
         app.add_exception_handler(HTTPException, _as_problem)
         app.add_exception_handler(RequestValidationError, _as_problem)
@@ -133,6 +106,23 @@ class Composition:
             )
         return app
 
+    def _apps(self) -> Iterator[APIRouter]:
+        """The addresses of the apps that are switched on."""
+        settings, hub, storage = self.settings, self.hub, self.storage
+        if "agents" in settings.apps:
+            crew = agents.Agents(hub, storage, agents.AgentsOptions(settings.agent_lease))
+            yield agents.router(crew)
+        if "cards" in settings.apps:
+            board = cards.Cards(hub, storage)
+            yield cards.router(board)
+            if self.demo is not None:
+                yield APIRouter(lifespan=sample_cards(board))
+        if "executions" in settings.apps:
+            options = executions.ExecutionsOptions(keep_bytes=settings.execution_log_bytes)
+            yield executions.router(executions.Executions(hub, storage, options))
+        if self.waterside is not None:
+            yield from self.waterside.routers()
+
     @asynccontextmanager
     async def _storage_open(self, _app: Any) -> AsyncIterator[None]:
         try:
@@ -140,25 +130,6 @@ class Composition:
                 yield
         finally:
             await self._verifier.aclose()
-
-    @asynccontextmanager
-    async def _listening(self, _app: Any) -> AsyncIterator[None]:
-        """Innermost: devices are heard when everything else is ready, and stop first."""
-        assert self.listener is not None
-        assert self.intake is not None
-        if self.demo is not None:
-            assert self.aquarium is not None
-            await self.demo.prepare(self.aquarium)
-        await self.listener.start()
-        if self.demo is not None:
-            self.demo.start(self.settings.mqtt_host or self.settings.host, self.listener.port)
-        try:
-            yield
-        finally:
-            if self.demo is not None:
-                await self.demo.stop()
-            await self.listener.stop(MQTT_GRACE)
-            await self.intake.drain(MQTT_GRACE)
 
 
 def check(settings: Settings) -> None:
@@ -186,7 +157,7 @@ def _hub_options(settings: Settings, demo: Demo | None) -> HubOptions:
         max_connections=settings.max_connections or _connections_by_files(),
         allowed_origins=check_origins(settings.allowed_origins),
         undeclared=ChannelOptions(history=100, history_ttl=600.0),
-        anonymous=None if demo is None else demo.visitor,
+        anonymous=None if demo is None else visitor,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,18 +15,14 @@ from sqlalchemy import insert, select, update
 from cardume.apps.aquarium import Aquarium
 from cardume.apps.aquarium.catalogue import rule_from
 from cardume.apps.aquarium.presets import TARGETS, Kind
-from cardume.auth.handshake import header
-from cardume.auth.identity import Identity, IdentityKind
-from cardume.auth.policy import is_local_demo
 from cardume.auth.secrets import hash_key, new_key
 from cardume.devices.store import register
-from cardume.errors import ConfigurationError, Invalid
-from cardume.hub.options import Scope
+from cardume.errors import ConfigurationError
+from cardume.server.visitor import USER
 from cardume.storage.database import Write
 from cardume.storage.tables import alert_rules, aquariums, devices, members, targets
 from cardume.wire import json
 
-USER = "demo"
 SAMPLE = "Sample reef"
 YOURS = "my-device"
 """Registered and never simulated: the one you play yourself."""
@@ -99,8 +94,6 @@ RULE = {
 _ONESELF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a listener on all addresses is reached from its own machine."""
 
-_DECISION = re.compile(r"/api/v1/alerts/[0-9]+/(ack|shelve)", re.ASCII)
-
 
 class Demo:
     """What `cardume demo` adds to `cardume serve`."""
@@ -112,23 +105,6 @@ class Demo:
         self._keys = {device.device_id: new_key() for device in DEVICES}
         self._prefix = ""
         self._stop = threading.Event()
-
-    def visitor(self, scope: Scope) -> Identity | None:
-        """Who comes without a token: this very machine, and nobody through a proxy.
-
-        It reads everything and decides about alerts. To change more, paste the printed token.
-        """
-        if not _reads_or_decides(scope):
-            return None
-        headers = scope["headers"]
-        try:
-            host, origin = header(headers, b"host"), header(headers, b"origin")
-        except Invalid:
-            return None
-        peer = (scope.get("client") or (None,))[0]
-        if not is_local_demo(peer, host, origin, headers):
-            return None
-        return Identity(USER, kind=IdentityKind.USER, role="service")
 
     async def prepare(self, app: Aquarium) -> None:
         """Create what is missing; give the devices keys that we know."""
@@ -251,12 +227,6 @@ class Demo:
             yield age
             if self._stop.wait(device.every):
                 return
-
-
-def _reads_or_decides(scope: Scope) -> bool:
-    if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-        return True
-    return _DECISION.fullmatch(scope["path"]) is not None
 
 
 def _word(state: str, session: int) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import TypedDict
 
 import cardume
 
@@ -25,6 +27,12 @@ _HEADERS = [
 _DOCS = ("/docs", "/redoc")
 
 
+class Health(TypedDict):
+    status: str
+    version: str
+    apps: list[str]
+
+
 class Readiness(Protocol):
     """What says whether we can do our work."""
 
@@ -32,13 +40,13 @@ class Readiness(Protocol):
         """What is wrong now; nothing when all is well."""
 
 
-def router(readiness: Readiness) -> APIRouter:
-    """`/health`: the process lives. `/ready`: it can do its work."""
+def router(readiness: Readiness, apps: Sequence[str]) -> APIRouter:
+    """`/health`: the process lives, with these apps. `/ready`: it can do its work."""
     whole = APIRouter(tags=["health"])
 
     @whole.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok", "version": cardume.__version__}
+    async def health() -> Health:
+        return {"status": "ok", "version": cardume.__version__, "apps": list(apps)}
 
     @whole.get("/ready")
     async def ready(response: Response) -> dict[str, Any]:

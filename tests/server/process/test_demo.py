@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cardume.server.samples import CARDS
 from tests.support.serving import Answer, Served, environment, served
 from tests.support.stages import Closed, Denied, dial
 from tests.support.waiting import PATIENCE, wait_for
@@ -156,6 +158,55 @@ def test_without_a_token_nothing_is_changed(
 def test_without_a_token_alerts_may_be_decided(demo: Served) -> None:
     """That there is no such alert is only said to who may know."""
     assert demo.ask("POST", "/api/v1/alerts/999999/ack", {}).status == 404
+
+
+PLAYGROUND: list[tuple[str, str, Any]] = [
+    ("POST", "/agents", {"agent_type": "scout"}),
+    ("POST", "/coordination/tasks", {"task_type": "look", "priority": 5}),
+    ("POST", "/coordination/election/trigger", None),
+    ("POST", "/coordination/consensus/propose", {"topic": "feed"}),
+    ("POST", "/api/v1/cards", {"title": "Mine"}),
+    ("POST", "/api/v1/executions", {"name": "mine"}),
+    ("POST", "/ws/broadcast", {"event_type": "alert_triggered", "data": {}}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), PLAYGROUND)
+def test_without_a_token_one_may_play(demo: Served, method: str, path: str, body: Any) -> None:
+    assert demo.ask(method, path, body).status in (200, 201)
+
+
+def test_the_calls_that_it_prints_work(demo: Served) -> None:
+    for name, member in (("add agent", "agent_id"), ("add card", "card_id")):
+        done = subprocess.run(
+            shlex.split(printed(demo, name)), capture_output=True, text=True, timeout=PATIENCE
+        )
+        answer = json.loads(done.stdout)
+        assert answer.get(member) or answer.get("id"), answer
+
+
+def test_the_command_that_it_prints_runs(demo: Served) -> None:
+    command = shlex.split(printed(demo, "run"))
+    done = subprocess.run(
+        [*command[: command.index("--")], "--", "echo", "hello"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(),
+    )
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    (execution, *_) = demo.ask("GET", "/api/v1/executions").body["items"]
+    assert (execution["status"], execution["last_seq"]) == ("completed", 1)
+
+
+def test_the_board_is_laid_once(demo: Served) -> None:
+    first = {card["title"] for card in demo.ask("GET", "/api/v1/cards").body["items"]}
+    assert {title for _, title, _ in CARDS} <= first
+    for card in demo.ask("GET", "/api/v1/cards").body["items"]:
+        demo.ask("DELETE", f"/api/v1/cards/{card['id']}?version={card['version']}")
+    demo.stop()
+    demo.start()
+    assert demo.ask("GET", "/api/v1/cards").body["items"] == []
 
 
 def test_it_is_found_again_after_a_restart(demo: Served) -> None:
