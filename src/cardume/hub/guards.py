@@ -146,7 +146,7 @@ def refusal(status: int, detail: Any) -> Refused:
     return Refused(codes.error_of_status(status), detail if isinstance(detail, str) else None)
 
 
-def _identity_of(request: Request) -> Identity:
+async def _identity_of(request: Request) -> Identity:
     identity: Identity = request.scope[IDENTITY]
     return identity
 

@@ -87,7 +87,7 @@ class Accounts:
         return {"access_token": token, "token_type": "bearer", "expires_in": int(TOKEN_TTL)}
 
 
-def _accounts_of(request: Request) -> Accounts:
+async def _accounts_of(request: Request) -> Accounts:
     accounts: Accounts = getattr(request.state, _STATE)
     return accounts
 

@@ -136,7 +136,7 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
-def hub_of(connection: HTTPConnection) -> Hub:
+async def hub_of(connection: HTTPConnection) -> Hub:
     """The hub whose router the application includes.
 
     Raises:
