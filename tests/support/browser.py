@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -12,8 +13,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 
@@ -159,6 +162,24 @@ class Server:
         finally:
             client.kill()
             client.communicate()
+
+
+class Api:
+    """The HTTP API of a server, as somebody or, in the demo, as its visitor."""
+
+    def __init__(self, server: Server, bearer: str | None = None, below: str = "/api/v1/") -> None:
+        self._base = server.url + below
+        self._headers = {"Content-Type": "application/json"}
+        if bearer is not None:
+            self._headers["Authorization"] = f"Bearer {bearer}"
+
+    def __call__(self, method: str, path: str, **body: Any) -> Any:
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(
+            self._base + path, data=data, method=method, headers=self._headers
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
 
 
 class Wire:

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.support.browser import Server, Visit, command, token, visiting
+from tests.support.browser import Api, Server, Visit, command, token, visiting
 
 ASKED = ["status of 401"]
 """What chromium says of an answer that is no failure of the page."""
 
 PASSWORD = "correct horse"
 MARKUP = '<img src=x onerror="window.owned=1">'
-
-
-class Api:
-    """The HTTP API as somebody."""
-
-    def __init__(self, server: Server, bearer: str) -> None:
-        self._base = f"{server.url}/api/v1/"
-        self._bearer = bearer
-
-    def __call__(self, method: str, path: str, **body: Any) -> Any:
-        headers = {"Authorization": f"Bearer {self._bearer}", "Content-Type": "application/json"}
-        data = json.dumps(body).encode() if body else None
-        request = urllib.request.Request(
-            self._base + path, data=data, method=method, headers=headers
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +34,7 @@ async def visit(browser: Browser, house: Server, ann: Api) -> AsyncIterator[Visi
 
 
 async def log_in(page: Page, password: str = PASSWORD) -> None:
-    await page.get_by_label("Name").fill("ann")
+    await page.get_by_role("textbox", name="Name").fill("ann")
     await page.get_by_label("Password").fill(password)
     await page.get_by_role("button", name="Log in").click()
 
@@ -109,7 +89,7 @@ async def test_a_kept_token_that_is_none_any_more(visit: Visit) -> None:
 async def test_somebody_without_an_aquarium_is_told(visit: Visit) -> None:
     await paste(visit.page, token("eve"))
     await expect(visit.page.locator("#empty")).to_contain_text("no aquarium yet")
-    await expect(visit.page.locator("#main")).to_be_hidden()
+    await expect(visit.page.locator("#aquarium")).to_be_hidden()
 
 
 async def test_whoever_is_sent_away_for_good_is_told_why(visit: Visit, ann: Api) -> None:

@@ -2,26 +2,20 @@
 
 import { byId, say } from "./dom.js";
 
-/** @typedef {import("./connection.js").Phase} Phase */
+/** @typedef {import("./connection/link.js").Phase} Phase */
 
 /** Milliseconds a good word stays. */
 const GOOD_WORD = 6000;
 
-/** @type {Record<string, string>} codes of the server whose reason deserves more words */
+/** @type {Record<string, (what: string) => string>} codes of the server whose reason deserves more words */
 const REASONS = {
-  3001: "the server is restarting",
-  3005: "the session has expired",
-  3008: "this page read too slowly",
-  3500: "your token is not valid any more",
-  3507: "you may not see this aquarium any more",
-  3508: "this aquarium is gone",
+  3001: () => "the server is restarting",
+  3005: () => "the session has expired",
+  3008: () => "this page read too slowly",
+  3500: () => "your token is not valid any more",
+  3507: (what) => `you may not see ${what} any more`,
+  3508: (what) => `${what} is gone`,
 };
-
-/** @param {number} code @param {string} reason @returns {string} */
-function because(code, reason) {
-  const why = REASONS[code] ?? reason;
-  return why ? ` (${why})` : "";
-}
 
 export class Banner {
   /** @param {{hurry: () => void, login: () => void}} doors */
@@ -29,12 +23,28 @@ export class Banner {
     this.doors = doors;
     /** @type {Phase} */
     this.phase = { phase: "connecting" };
+    /** What one looks at. */
+    this.what = "";
     this.hideAt = 0;
     /** Whether the connection was there before: only then it can come back. */
     this.lost = false;
     /** Whether there is anything on the page that may have aged. */
     this.filled = false;
     byId("banner-button").addEventListener("click", () => this.#press());
+  }
+
+  /** Something else is looked at. @param {string} what */
+  start(what) {
+    this.stop();
+    this.what = what;
+    byId("phase").hidden = false;
+  }
+
+  /** Nothing live is looked at. */
+  stop() {
+    this.phase = { phase: "connecting" };
+    this.lost = this.filled = false;
+    byId("phase").hidden = byId("banner").hidden = true;
   }
 
   /** @param {Phase} phase @param {number} now */
@@ -63,6 +73,12 @@ export class Banner {
     byId("banner").hidden = hidden;
   }
 
+  /** @param {number} code @param {string} reason @returns {string} */
+  #because(code, reason) {
+    const why = REASONS[code]?.(this.what) ?? reason;
+    return why ? ` (${why})` : "";
+  }
+
   #words() {
     const { phase } = this;
     const old = this.filled ? " What you see is from before." : "";
@@ -70,9 +86,9 @@ export class Banner {
       case "connecting":
         return this.lost ? "Connecting again…" : "Connecting…";
       case "waiting":
-        return `${this.filled ? "Connection lost" : "No connection"}${because(phase.code, phase.reason)}.${old}`;
+        return `${this.filled ? "Connection lost" : "No connection"}${this.#because(phase.code, phase.reason)}.${old}`;
       case "closed":
-        return `Disconnected${because(phase.code, phase.reason)}, code ${phase.code}.${old}`;
+        return `Disconnected${this.#because(phase.code, phase.reason)}, code ${phase.code}.${old}`;
       default:
         if (phase.how === "restarted") return "Live again. What was missed could not be replayed: started over from a snapshot.";
         if (phase.how === "fresh") return "";

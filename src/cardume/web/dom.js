@@ -1,5 +1,7 @@
 /** Elements. Data becomes text or attributes, never markup. */
 
+import { sentence } from "./words.js";
+
 /** @param {string} id @returns {any} an element of index.html */
 export function byId(id) {
   const found = document.getElementById(id);
@@ -50,4 +52,72 @@ export function show(list, items, keyOf, create, update) {
     update(node, item);
   }
   for (const node of known.values()) node.remove();
+}
+
+/** @param {Element} node @param {string} selector @returns {any} what is in it */
+export function find(node, selector) {
+  return node.querySelector(selector);
+}
+
+/**
+ * @param {string} text @param {() => void} press @param {Record<string, string>} [attributes]
+ * @returns {HTMLButtonElement}
+ */
+export function button(text, press, attributes = {}) {
+  const made = element("button", { type: "button", ...attributes }, text);
+  made.addEventListener("click", press);
+  return made;
+}
+
+/** @param {any} node @param {[string, string, string]} status a look, a sign that needs no colour, a word */
+export function showBadge(node, [look, sign, word]) {
+  node.dataset.look = look;
+  node.dataset.sign = sign;
+  say(node, word);
+}
+
+/** @param {any} list @param {string[]} words */
+export function showTags(list, words) {
+  show(list, words, (word) => word, (word) => element("li", {}, word), () => {});
+}
+
+/** Say what went wrong, or that nothing did. @param {any} node @param {string} [text] */
+export function complain(node, text = "") {
+  node.hidden = text === "";
+  say(node, text);
+}
+
+/**
+ * Do what was asked for by `pressed`, which waits; what goes wrong is said in `problem`.
+ * @param {any} pressed a button @param {Element} problem @param {() => Promise<unknown>} job
+ * @returns {Promise<boolean>} whether it went well
+ */
+export async function attempt(pressed, problem, job) {
+  if (pressed.disabled) return false;
+  const focused = document.activeElement === pressed;
+  pressed.disabled = true;
+  complain(problem);
+  try {
+    await job();
+    return true;
+  } catch (error) {
+    complain(problem, sentence(/** @type {Error} */ (error).message));
+    return false;
+  } finally {
+    pressed.disabled = false;
+    // A disabled button loses the focus.
+    if (focused && document.activeElement === document.body) pressed.focus();
+  }
+}
+
+/**
+ * Send a form by its button; it is emptied when that went well.
+ * @param {HTMLFormElement} form @param {() => Promise<unknown>} job @param {{keep?: boolean}} [options]
+ */
+export function onSubmit(form, job, { keep = false } = {}) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const went = await attempt(find(form, "button:not([type=button])"), find(form, ".problem"), job);
+    if (went && !keep) form.reset();
+  });
 }

@@ -23,6 +23,8 @@
  * @typedef {{type: string, data: any}} Event
  */
 
+import { time } from "../../words.js";
+
 /** Points of a line: more would not be seen at the width of a tile. */
 const RESOLUTION = 300;
 
@@ -232,11 +234,6 @@ function patience(tile, device) {
 /** @param {string} metric @param {number|null} sensorId */
 export function tileKey(metric, sensorId) {
   return `${metric}/${sensorId ?? "-"}`;
-}
-
-/** @param {string|null|undefined} stamp @returns {number|null} milliseconds */
-export function time(stamp) {
-  return stamp ? Date.parse(stamp) : null;
 }
 
 /** @param {string|null} a @param {string|null} b two RFC 3339 stamps of one form; the later one */

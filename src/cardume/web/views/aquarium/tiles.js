@@ -1,8 +1,9 @@
 /** One tile per measured thing: its value, how it does, how old it is, where it came from. */
 
-import { byId, element, say, show } from "./dom.js";
+import { byId, element, say, show } from "../../dom.js";
+import { ago, moment } from "../../words.js";
 import { condition } from "./state.js";
-import { CONDITIONS, ago, metricName, moment, targetText, unitName } from "./words.js";
+import { CONDITIONS, metricName, targetText, unitName } from "./words.js";
 
 /** @typedef {import("./state.js").State} State @typedef {import("./state.js").Tile} Tile
  * @typedef {import("./state.js").Point} Point */

@@ -1,50 +1,15 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ANSWER_WITHIN, CONNECT_WITHIN, Connection, PING_AFTER, backoff, comesBack } from "./connection.js";
-
-class FakeClock {
-  time = 0;
-  calls = new Map();
-  last = 0;
-  now = () => this.time;
-  after(milliseconds, call) {
-    this.calls.set(++this.last, { at: this.time + milliseconds, call });
-    return this.last;
-  }
-  cancel(timer) {
-    this.calls.delete(timer);
-  }
-  advance(milliseconds) {
-    const until = this.time + milliseconds;
-    for (;;) {
-      const due = [...this.calls].filter(([, { at }]) => at <= until).sort((a, b) => a[1].at - b[1].at)[0];
-      if (!due) break;
-      this.calls.delete(due[0]);
-      this.time = due[1].at;
-      due[1].call();
-    }
-    this.time = until;
-  }
-}
-
-class FakeSocket {
-  sent = [];
-  closed = false;
-  constructor(url, protocols) {
-    Object.assign(this, { url, protocols });
-  }
-  send = (text) => this.sent.push(JSON.parse(text));
-  close = () => (this.closed = true);
-  says = (frame) => this.onmessage?.({ data: JSON.stringify(frame) });
-  drops = (code, reason = "") => this.onclose?.({ code, reason });
-}
+import { FakeClock, FakeSocket } from "./sockets.mjs";
+import { ANSWER_WITHIN, CONNECT_WITHIN, PING_AFTER, backoff, comesBack } from "./web/connection/link.js";
+import { Plain } from "./web/connection/plain.js";
 
 function set(random = 0.5) {
   const clock = new FakeClock();
   const sockets = [];
   const events = [];
   const phases = [];
-  const connection = new Connection({
+  const connection = new Plain({
     url: "ws://here/ws/aquarium/1",
     protocols: ["bearer", "abc"],
     onEvent: (frame) => events.push(frame),
@@ -196,6 +161,14 @@ test("an action gets its own answer", async () => {
   sockets[0].says({ type: "result", id: 1, data: { id: 5 } });
   assert.deepEqual(await first, { id: 5 });
   await assert.rejects(second, /no alert 6/);
+});
+
+test("a refused action says all that the server said", async () => {
+  const { sockets, connection, greet } = set();
+  greet("E1", 0);
+  const stale = connection.act("move_card", { card_id: "card-1", version: 1 });
+  sockets[0].says({ type: "error", id: 1, data: { code: "conflict", message: "stale", card: { id: "card-1", version: 2 } } });
+  await assert.rejects(stale, (error) => error.details.card.version === 2);
 });
 
 test("an action without an answer fails, as does one whose connection is lost", async () => {

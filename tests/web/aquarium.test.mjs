@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { condition, earlierAlerts, initial, openAlerts, reduce, tileKey } from "./state.js";
+import { condition, earlierAlerts, initial, openAlerts, reduce, tileKey } from "./web/views/aquarium/state.js";
 
 const NOON = Date.parse("2026-11-20T12:00:00.000Z");
 const at = (seconds) => new Date(NOON + seconds * 1000).toISOString();

@@ -1,8 +1,9 @@
 /** Devices and alerts. */
 
-import { byId, element, say, show } from "./dom.js";
-import { earlierAlerts, openAlerts, time } from "./state.js";
-import { REASONS, SEVERITIES, STATUSES, ago, duration, moment } from "./words.js";
+import { byId, element, say, show } from "../../dom.js";
+import { ago, duration, moment, time } from "../../words.js";
+import { earlierAlerts, openAlerts } from "./state.js";
+import { REASONS, SEVERITIES, STATUSES } from "./words.js";
 
 /**
  * @typedef {import("./state.js").State} State @typedef {import("./state.js").Alert} Alert
