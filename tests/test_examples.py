@@ -38,7 +38,7 @@ def test_the_tickets_of_the_page_about_apps(tmp_path: Path) -> None:
             assert (event["type"], event["data"]) == ("ticket_opened", opened.json())
             refused = client.post("/tickets/1/close")
             assert refused.status_code == 409
-            said = "a ticket that is open cannot close; legal moves: take"
+            said = "cannot close: the ticket is open; legal moves: take"
             assert refused.json()["detail"] == said
             assert said in (ROOT / "docs/apps.md").read_text()
             assert client.post("/tickets/1/take").json()["taken_by"] == "ann"

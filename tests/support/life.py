@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -137,6 +138,15 @@ class Life:
             keys = list(table.primary_key)
             found = await connection.execute(select(table).order_by(*keys))
             return [dict(row._mapping) for row in found]
+
+
+def as_a_power_cut_leaves_it(path: Path) -> Path:
+    """A copy of a database that is open still: what its owner does at a stop is not in it."""
+    copy = path.with_stem(f"{path.stem}-cut")
+    for suffix in ("", "-wal"):
+        if (file := Path(f"{path}{suffix}")).exists():
+            shutil.copy(file, f"{copy}{suffix}")
+    return copy
 
 
 _built: dict[type[Life], FastAPI] = {}

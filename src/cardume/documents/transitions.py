@@ -41,7 +41,7 @@ class Transitions:
             Refused: 409, as `after`.
         """
         if all(move.get(status) != follows for move in self.moves.values()):
-            self.refuse(f"does not become {follows}", status)
+            self.refuse(f"cannot become {follows}", status)
 
     def legal(self, status: str) -> list[str]:
         """The moves that `status` allows, by name."""
@@ -58,11 +58,10 @@ class Transitions:
             Refused: 409.
         """
         legal = self.legal(status)
-        article = "an" if self.kind[0] in "aeiou" else "a"
         others = f"legal moves: {', '.join(legal)}" if legal else "nothing follows"
         raise Refused(
             codes.CONFLICT,
-            f"{article} {self.kind} that is {status} {what}; {others}",
+            f"{what}: the {self.kind} is {status}; {others}",
             state=status,
             legal=legal,
         )

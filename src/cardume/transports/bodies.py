@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -11,6 +11,21 @@ class Body(BaseModel):
     """A request body. A member that it does not have is an error and no silent wish."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for member in schema.get("properties", {}).values():
+        member.pop("default", None)
+
+
+class Patch(Body):
+    """A body of which every member may be left out, and is then not changed.
+
+    Its schema names no defaults: a client that filled them in would change what it did not mean.
+    Read it by ``model_dump(exclude_unset=True)``.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cardume.apps.agents import consensus
 from cardume.apps.agents.proposal import NewVote
 from cardume.auth.identity import Identity
 from cardume.storage.tables import proposals, votes
@@ -192,12 +193,24 @@ async def test_a_deleted_voter_keeps_its_place(crew: Crew) -> None:
     assert (status, after["voters"], after["decision"]) == (200, [a, b], None)
 
 
+async def test_nobody_asks_more_agents_than_a_room_can_be_told(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consensus, "MAX_VOTERS", 2)
+    for _ in range(3):
+        await crew.agent()
+    response = await crew.call("POST", "/coordination/consensus/propose", {"topic": "x"}, **ADMIN)
+    assert (response.status_code, response.json()["code"]) == (409, "conflict")
+    assert (await crew.ok("GET", "/coordination/consensus"))["items"] == []
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"topic": ""},
         {"topic": "x" * 201},
         {"quorum": 0},
+        {"quorum": 1},
         {"quorum": 1.01},
         {"quorum": True},
         {"quorum": "0.5"},

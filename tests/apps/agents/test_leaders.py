@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cardume.storage.tables import agents, terms
 from cardume.testing import FakeClock
 from tests.support.crew import ADMIN, Crew
+from tests.support.life import as_a_power_cut_leaves_it
 
 NUMBERS = itertools.count(1)
 
@@ -115,6 +116,7 @@ async def test_one_leader_a_term_and_always_one_where_anybody_is_active(
                 await do(crew, made, step)
                 await crew.quiet()
                 await witness.look()
+            path = as_a_power_cut_leaves_it(path)
     witness.conclude()
 
 

@@ -104,6 +104,27 @@ async def test_an_illegal_move_names_the_legal_ones_and_changes_nothing(
     assert said(room) == []
 
 
+@pytest.mark.parametrize("name", ["complete", "fail"])
+async def test_a_worker_that_was_away_does_not_end_what_is_somebody_elses_now(
+    crew: Crew, name: str
+) -> None:
+    slow = await crew.agent()
+    id = await task(crew)
+    mine = await move(crew, id, "assign")
+    await move(crew, id, "start")
+    await crew.act(slow, "stop")
+    other = await crew.agent()
+    await move(crew, id, "assign", {"agent_id": other})
+    problem = await refused(crew, id, "start", {"agent_id": slow})
+    assert (problem["agent_id"], problem["attempt"]) == (other, 2)
+    await move(crew, id, "start", {"agent_id": other, "attempt": 2})
+    for stale in ({"agent_id": slow}, {"attempt": mine["attempts"]}):
+        problem = await refused(crew, id, name, stale)
+        assert (problem["status"], problem["agent_id"], problem["attempt"]) == (409, other, 2)
+    done = await move(crew, id, name, {"agent_id": other, "attempt": 2})
+    assert done["agent_id"] == other
+
+
 async def test_of_many_that_claim_a_task_one_gets_it(crew: Crew) -> None:
     room = await crew.subscribe("tasks")
     workers = [await crew.agent() for _ in range(6)]

@@ -7,23 +7,27 @@ from pathlib import Path
 
 import pytest
 
+from cardume.apps.agents.task import Start
 from cardume.auth.identity import Identity
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
 from tests.apps.agents.work import as_agent, move, shown, task
 from tests.support.crew import Crew, said
 
+ROOT = Identity("root", role="admin")
+
 
 async def test_a_task_that_is_not_begun_in_time_is_given_back(crew: Crew) -> None:
     room = await crew.subscribe("tasks")
-    worker = await crew.agent()
+    await crew.agent()
     id = await task(crew, lease_seconds=30)
     await move(crew, id, "assign")
     await crew.passes(29.9)
     assert (await shown(crew, id))["status"] == "assigned"
     await crew.passes(0.2)
     back = await shown(crew, id)
-    assert (back["status"], back["agent_id"], back["attempts"]) == ("created", worker, 1)
+    assert (back["status"], back["agent_id"], back["attempts"]) == ("created", None, 1)
+    assert (back["assigned_at"], back["started_at"]) == (None, None)
     assert (back["deadline"], back["error"]) == (None, "timeout")
     name, data = said(room)[-1]
     assert name == "task_created"
@@ -52,7 +56,7 @@ async def test_a_step_that_comes_just_before_its_deadline_is_not_undone_by_it(
     id = await task(crew, lease_seconds=30)
     await move(crew, id, "assign")
     async with crew.storage.write():  # somebody has the writer, and the step waits in line
-        step = asyncio.ensure_future(crew.app.tasks.start(Identity("root", role="admin"), id))
+        step = asyncio.ensure_future(crew.app.tasks.start(ROOT, id, Start(agent_id=None)))
         await settle()
         await crew.clock.advance(30)  # the deadline, behind it
     assert (await step)["status"] == "started"

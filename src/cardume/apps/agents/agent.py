@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from typing_extensions import TypedDict
 
 from cardume.apps.agents.values import WEEK, JsonObject, Label, stamp
-from cardume.transports.bodies import Body, Name, Number
+from cardume.transports.bodies import Body, Name, Number, Patch
 from cardume.wire.messages import rfc3339
 
 AgentStatus = Literal["active", "paused", "inactive", "stopped"]
@@ -39,7 +39,7 @@ class NewAgent(Body):
     lease_seconds: LeaseSeconds | None = None
 
 
-class AgentPatch(Body):
+class AgentPatch(Patch):
     """What is left out stays as it is. A `status` has to be one that some action leads to."""
 
     name: Name | None = None

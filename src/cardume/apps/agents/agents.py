@@ -69,11 +69,16 @@ class AgentRecords:
             return shown
 
     async def patch(self, who: Identity, agent_id: str, body: AgentPatch) -> AgentView:
-        """Raises `Refused`: 403, 404, 409 for a status that does not follow."""
+        """Members that are sent and differ; where none does, nothing happens.
+
+        Raises:
+            Refused: 403, 404, 409 for a status that does not follow.
+        """
         check_writer(who, agent_id)
-        values = body.model_dump(exclude_unset=True)
+        sent = body.model_dump(exclude_unset=True)
         async with self._storage.write() as tx:
             changes, before = self._watch.changes(tx), await find(tx, agent_id)
+            values = {name: value for name, value in sent.items() if value != before._mapping[name]}
             if not values:
                 return view(before, self._leases)
             status = values.get("status", before.status)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, Executable, Row, insert, literal, select, update
+from sqlalchemy import ColumnElement, Executable, Row, func, insert, literal, select, update
 from sqlalchemy.engine import CursorResult
 
 from cardume.apps.agents.events import announce
@@ -15,6 +15,7 @@ from cardume.apps.agents.proposal import (
     NewProposal,
     NewVote,
     ProposalView,
+    proposal_id,
     proposal_number,
     proposal_view,
     rate,
@@ -32,6 +33,17 @@ from cardume.wire.events import EventType
 
 BATCH = 500
 """Proposals whose time is up that are decided in one transaction."""
+
+MAX_VOTERS = 2000
+"""Of one proposal: whoever listens is told all their names, about 26 bytes each."""
+
+
+class Count(NamedTuple):
+    """How a vote stands."""
+
+    voters: int
+    approvals: int
+    rejections: int
 
 
 class _Reader(Protocol):
@@ -82,7 +94,7 @@ class Consensus:
         """Ask all agents that are active now.
 
         Raises:
-            Refused: 403.
+            Refused: 403, 409 where that would be more than `MAX_VOTERS`.
         """
         async with self._storage.write() as tx:
             await _check_proposer(tx, who)
@@ -98,10 +110,13 @@ class Consensus:
             statement = insert(proposals).values(values).returning(proposals)
             row = (await tx.execute(statement)).one()
             await tx.execute(_voters_of(row.number))
+            count = await _count(tx, row.number)
+            if count.voters > MAX_VOTERS:
+                raise Refused(codes.CONFLICT, f"a proposal asks {MAX_VOTERS} agents at most")
             tx.on_commit(lambda: self._deadlines.touch_in(row.number, body.deadline_seconds))
-            view = await _view(tx, row)
-            announce(tx, EventType.CONSENSUS_PROPOSED, view)
-            return await self._judge(tx, row, view)
+            announce(tx, EventType.CONSENSUS_PROPOSED, await _view(tx, row))
+            await self._judge(tx, row, count)
+        return await self.get(proposal_id(row.number))
 
     async def vote(self, who: Identity, id: str, body: NewVote) -> ProposalView:
         """Count an agent's vote; it may decide.
@@ -110,30 +125,36 @@ class Consensus:
             Refused: 404; 403 for a stranger; 409 the second time, and after the decision.
         """
         async with self._storage.write() as tx:
-            row = await _find(tx, id)
-            await _check_voice(tx, who, body.agent_id)
-            voter = await _voter(tx, row.number, body.agent_id)
-            if voter is None:
-                raise Refused(
-                    codes.PERMISSION_DENIED,
-                    f"{body.agent_id} is no voter: those active when it was proposed are",
-                )
-            if row.decision is not None:
-                raise Refused(codes.CONFLICT, f"it is {row.decision}", decision=row.decision)
-            if voter.approve is not None:
-                raise Refused(codes.CONFLICT, f"{body.agent_id} has voted")
-            now = self._clock.now()
-            in_time = now < row.deadline
-            if in_time:
-                await tx.execute(
-                    update(votes)
-                    .where(votes.c.proposal == row.number, votes.c.agent_id == body.agent_id)
-                    .values(approve=body.approve, voted_at=now, voted_by=who.sub)
-                )
-                return await self._judge(tx, row, await _view(tx, row))
-            # The timer is late; the vote is not in time all the same.
-            await self._decide(tx, row, "rejected", await _view(tx, row))
-        raise Refused(codes.CONFLICT, "it is rejected", decision="rejected")
+            in_time = await self._vote(tx, who, id, body)
+        if not in_time:
+            raise _over("rejected")
+        return await self.get(id)  # with all the names, read while others write
+
+    async def _vote(self, tx: Write, who: Identity, id: str, body: NewVote) -> bool:
+        """False: it came after the deadline, before the timer did."""
+        row = await _find(tx, id)
+        await _check_voice(tx, who, body.agent_id)
+        voter = await _voter(tx, row.number, body.agent_id)
+        if voter is None:
+            raise Refused(
+                codes.PERMISSION_DENIED,
+                f"{body.agent_id} is no voter: those active when it was proposed are",
+            )
+        if row.decision is not None:
+            raise _over(row.decision)
+        if voter.approve is not None:
+            raise Refused(codes.CONFLICT, f"{body.agent_id} has voted")
+        now = self._clock.now()
+        if now >= row.deadline:
+            await self._decide(tx, row, "rejected", await _count(tx, row.number))
+            return False
+        await tx.execute(
+            update(votes)
+            .where(votes.c.proposal == row.number, votes.c.agent_id == body.agent_id)
+            .values(approve=body.approve, voted_at=now, voted_by=who.sub)
+        )
+        await self._judge(tx, row, await _count(tx, row.number))
+        return True
 
     # -- deciding ---------------------------------------------------------------------------
 
@@ -142,37 +163,36 @@ class Consensus:
             due = proposals.c.number.in_(numbers[start : start + BATCH])
             async with self._storage.write() as tx:
                 query = select(proposals).where(due, proposals.c.decision.is_(None))
-                rows = (await tx.execute(query.order_by(proposals.c.number))).all()
-                for row, view in zip(rows, await _views(tx, rows), strict=True):
-                    await self._decide(tx, row, "rejected", view)
+                for row in (await tx.execute(query.order_by(proposals.c.number))).all():
+                    await self._decide(tx, row, "rejected", await _count(tx, row.number))
 
-    async def _judge(self, tx: Write, row: Row[Any], view: ProposalView) -> ProposalView:
-        """Decide if the votes do; the proposal as it is then."""
-        counts = len(view["voters"]), view["approvals"], view["rejections"]
-        decision = decide(row.quorum, *counts)
-        if decision is None:
-            return view
-        return await self._decide(tx, row, decision, view)
+    async def _judge(self, tx: Write, row: Row[Any], count: Count) -> None:
+        """Decide if the votes do."""
+        decision = decide(row.quorum, *count)
+        if decision is not None:
+            await self._decide(tx, row, decision, count)
 
-    async def _decide(
-        self, tx: Write, row: Row[Any], decision: Decision, view: ProposalView
-    ) -> ProposalView:
-        approval_rate = rate(view["approvals"], len(view["voters"]))
-        values = {
+    async def _decide(self, tx: Write, row: Row[Any], decision: Decision, count: Count) -> None:
+        decided = {
             "decision": decision,
-            "approval_rate": approval_rate,
-            "decided_at": self._clock.now(),
+            "approval_rate": rate(count.approvals, count.voters),
         }
-        statement = update(proposals).where(proposals.c.number == row.number).values(values)
-        after = (await tx.execute(statement.returning(proposals))).one()
-        data = {
-            "proposal_id": view["proposal_id"],
-            "decision": decision,
-            "approval_rate": approval_rate,
-        }
+        statement = update(proposals).where(proposals.c.number == row.number)
+        await tx.execute(statement.values(**decided, decided_at=self._clock.now()))
+        data = {"proposal_id": proposal_id(row.number), **decided}
         announce(tx, EventType.CONSENSUS_DECIDED, data)
         tx.on_commit(lambda: self._deadlines.drop(row.number))
-        return await _view(tx, after)
+
+
+def _over(decision: str) -> Refused:
+    return Refused(codes.CONFLICT, f"the vote is over: {decision}", decision=decision)
+
+
+async def _count(tx: Write, number: int) -> Count:
+    approvals = func.count().filter(votes.c.approve.is_(True))
+    rejections = func.count().filter(votes.c.approve.is_(False))
+    query = select(func.count(), approvals, rejections).where(votes.c.proposal == number)
+    return Count._make((await tx.execute(query)).one())
 
 
 def _voters_of(number: int) -> Executable:

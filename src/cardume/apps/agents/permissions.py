@@ -19,9 +19,8 @@ def check_writer(identity: Identity, agent_id: str | None = None) -> None:
         Refused: 403.
     """
     if not (identity.is_admin or identity.is_service or is_agent(identity, agent_id)):
-        raise Refused(
-            codes.PERMISSION_DENIED, "an admin or a service does this, or the agent for itself"
-        )
+        whose = "" if agent_id is None else f", or {agent_id} itself"
+        raise Refused(codes.PERMISSION_DENIED, f"an admin or a service does this{whose}")
 
 
 def check_speaks_for(identity: Identity, agent_id: str, created_by: str) -> None:
@@ -30,7 +29,8 @@ def check_speaks_for(identity: Identity, agent_id: str, created_by: str) -> None
     Raises:
         Refused: 403.
     """
-    if not (identity.is_admin or identity.sub == created_by or is_agent(identity, agent_id)):
+    is_creator = identity.sub == created_by and identity.kind is not IdentityKind.AGENT
+    if not (identity.is_admin or is_creator or is_agent(identity, agent_id)):
         raise Refused(
             codes.PERMISSION_DENIED, f"only {agent_id}, its creator or an admin speaks for it"
         )

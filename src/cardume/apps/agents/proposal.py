@@ -20,11 +20,14 @@ _ID = re.compile(r"proposal_([0-9]{6,18})", re.ASCII)
 
 
 class NewProposal(Body):
-    """Approved by *more* than `quorum` of the agents active now: 0.5 is a simple majority."""
+    """Approved by *more* than `quorum` of the agents active now: 0.5 is a simple majority.
+
+    More than all of them is nobody's to reach, so it is below 1; 0.999 asks for unanimity.
+    """
 
     topic: Name
     value: JsonValue = None
-    quorum: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    quorum: Annotated[Number, Field(gt=0, lt=1)] = 0.5
     deadline_seconds: Seconds = 60.0
 
 

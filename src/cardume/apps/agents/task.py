@@ -72,11 +72,25 @@ class Assign(Body):
     agent_id: str | None = Field(None, max_length=100)
 
 
-class Complete(Body):
+class Step(Body):
+    """A worker that says whose task it has is refused once the task is somebody else's.
+
+    `attempt` is the task's `attempts` as it was when the worker was given it.
+    """
+
+    agent_id: str | None = Field(None, max_length=100)
+    attempt: int | None = None
+
+
+class Start(Step):
+    """The owner begins."""
+
+
+class Complete(Step):
     result: JsonValue = None
 
 
-class Fail(Body):
+class Fail(Step):
     """With `retry` the task is given back while it has attempts left."""
 
     error: Why | None = None
@@ -88,7 +102,7 @@ class Cancel(Body):
 
 
 class TaskView(TypedDict):
-    """`agent_id` is the owner while the task is assigned or started, else the last one."""
+    """`agent_id` is the owner; of a task that has ended the last one, of a created one null."""
 
     task_id: str
     task_type: str

@@ -20,6 +20,8 @@ from cardume.apps.agents.task import (
     Complete,
     Fail,
     NewTask,
+    Start,
+    Step,
     TaskView,
     task_number,
     task_view,
@@ -128,11 +130,12 @@ class Tasks:
                 deadline=_deadline(row, now),
             )
 
-    async def start(self, who: Identity, id: str) -> TaskView:
+    async def start(self, who: Identity, id: str, body: Start) -> TaskView:
         """Raises `Refused`: 404, 403, 409."""
         async with self._storage.write() as tx:
             row = await _find(tx, id)
             check_writer(who, row.agent_id)
+            _check_owner(row, body)
             status = TASK.after("start", row.status)
             now = self._clock.now()
             deadline = _deadline(row, now)
@@ -143,6 +146,7 @@ class Tasks:
         async with self._storage.write() as tx:
             row = await _find(tx, id)
             check_writer(who, row.agent_id)
+            _check_owner(row, body)
             status = TASK.after("complete", row.status)
             return await self._move(
                 tx, row, status, self._clock.now(), result=body.result, error=None
@@ -157,6 +161,7 @@ class Tasks:
         async with self._storage.write() as tx:
             row = await _find(tx, id)
             check_writer(who, row.agent_id)
+            _check_owner(row, body)
             status = TASK.after("fail", row.status)
             now = self._clock.now()
             if body.retry:
@@ -196,7 +201,9 @@ class Tasks:
     ) -> TaskView:
         move = "give back" if row.attempts < row.max_attempts else "give up"
         status = RETURNS.after(move, row.status)
-        return await self._move(tx, row, status, now, reason, error=error or reason)
+        free = {"agent_id": None, "assigned_at": None, "started_at": None}
+        left = free if status == "created" else {}
+        return await self._move(tx, row, status, now, reason, error=error or reason, **left)
 
     async def _move(
         self,
@@ -239,6 +246,22 @@ async def _find(tx: Write, id: str) -> Row[Any]:
     if row is None:
         raise _unknown(id)
     return row
+
+
+def _check_owner(row: Row[Any], step: Step) -> None:
+    """Let through who has the task, or does not say whose it is.
+
+    Raises:
+        Refused: 409, with the `agent_id` that has it and its `attempt`.
+    """
+    same_agent = step.agent_id in (None, row.agent_id)
+    if not (same_agent and step.attempt in (None, row.attempts)):
+        raise Refused(
+            codes.CONFLICT,
+            f"the task is {row.agent_id or 'nobody'}'s now, attempt {row.attempts}",
+            agent_id=row.agent_id,
+            attempt=row.attempts,
+        )
 
 
 def _deadline(row: Row[Any], now: float) -> float | None:

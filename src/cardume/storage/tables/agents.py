@@ -63,7 +63,7 @@ tasks = Table(
     Index("ix_tasks_agent_id", "agent_id", "status"),
     sqlite_autoincrement=True,
 )
-"""A task has an owner exactly while it is assigned or started, and after that the last one."""
+"""A task has an owner while it is assigned or started; one that has ended keeps its last."""
 
 terms = Table(
     "terms",

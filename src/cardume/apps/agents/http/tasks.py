@@ -13,6 +13,7 @@ from cardume.apps.agents.task import (
     Complete,
     Fail,
     NewTask,
+    Start,
     TaskStatus,
     TaskView,
     task_number,
@@ -69,9 +70,14 @@ async def assign_task(
 
 
 @router.post("/{task_id}/start")
-async def start_task(task_id: str, app: CurrentAgents, who: CurrentIdentity) -> TaskView:
-    """The owner begins; with `lease_seconds` the time for the next step begins too."""
-    return await app.tasks.start(who, task_id)
+async def start_task(
+    task_id: str, app: CurrentAgents, who: CurrentIdentity, body: Start | None = None
+) -> TaskView:
+    """The owner begins; with `lease_seconds` the time for the next step begins too.
+
+    409 where `agent_id` or `attempt` are sent and the task is somebody else's by now.
+    """
+    return await app.tasks.start(who, task_id, body or Start(agent_id=None))
 
 
 @router.post("/{task_id}/complete")
@@ -79,7 +85,7 @@ async def complete_task(
     task_id: str, app: CurrentAgents, who: CurrentIdentity, body: Complete | None = None
 ) -> TaskView:
     """The owner is done."""
-    return await app.tasks.complete(who, task_id, body or Complete())
+    return await app.tasks.complete(who, task_id, body or Complete(agent_id=None))
 
 
 @router.post("/{task_id}/fail")
@@ -87,7 +93,7 @@ async def fail_task(
     task_id: str, app: CurrentAgents, who: CurrentIdentity, body: Fail | None = None
 ) -> TaskView:
     """The owner gives up: for good, or with `retry` for another attempt if any are left."""
-    return await app.tasks.fail(who, task_id, body or Fail(error=None))
+    return await app.tasks.fail(who, task_id, body or Fail(agent_id=None, error=None))
 
 
 @router.post("/{task_id}/cancel")

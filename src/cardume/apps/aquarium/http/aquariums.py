@@ -16,7 +16,7 @@ from cardume.apps.aquarium.views import channel_of
 from cardume.errors import Refused
 from cardume.storage.database import Write
 from cardume.storage.tables import aquariums, members, targets
-from cardume.transports.bodies import Body, Name
+from cardume.transports.bodies import Body, Name, Patch
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, Page, page, position
 from cardume.transports.problems import ProblemRoute
@@ -33,7 +33,7 @@ class NewAquarium(Body):
     kind: Kind = Kind.FRESHWATER
 
 
-class AquariumPatch(Body):
+class AquariumPatch(Patch):
     name: Name = ""
 
 

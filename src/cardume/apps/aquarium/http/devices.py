@@ -22,7 +22,7 @@ from cardume.devices.registry import Device
 from cardume.devices.store import events_of, register
 from cardume.errors import Refused
 from cardume.storage.tables import alerts, devices
-from cardume.transports.bodies import Body, Name
+from cardume.transports.bodies import Body, Name, Patch
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, Page, page, position
 from cardume.transports.problems import ProblemRoute
@@ -42,7 +42,7 @@ class NewDevice(Body):
     expected_interval_seconds: Interval = None
 
 
-class DevicePatch(Body):
+class DevicePatch(Patch):
     name: Name | None = None
     expected_interval_seconds: Interval = None
 
