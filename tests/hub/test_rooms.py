@@ -346,10 +346,17 @@ async def test_who_speaks_is_heard_in_every_dialect(lobby: Lobby) -> None:
     assert heard == ["agent-7", "agent-7", "anna"]
 
 
-async def test_pings_are_free_and_the_rest_is_bounded(lobby: Lobby) -> None:
+async def renew(identity: Identity, body: dict[str, Any]) -> dict[str, Any]:
+    return body
+
+
+async def test_signs_of_life_are_free_and_the_rest_is_bounded(lobby: Lobby) -> None:
     visitor = await Visitor(lobby).enter()
     for _ in range(100):
         assert (await visitor.say("ping"))["message"] == "pong"
+    lobby.hub.action("heartbeat")(renew)
+    for _ in range(100):
+        assert (await visitor.say("heartbeat", data={"agent_id": "a1"}))["success"]
     for _ in range(60):
         assert (await visitor.say("info"))["success"]
     reply = await visitor.say("info", id=5)

@@ -23,6 +23,9 @@ class Actions:
     def __init__(self) -> None:
         self._handlers: dict[str, tuple[Handler, TypeAdapter[Any]]] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._handlers
+
     def add(self, name: str, handler: Handler) -> None:
         if name in self._handlers:
             raise ConfigurationError(f"action {name!r} is declared twice")

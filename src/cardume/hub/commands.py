@@ -23,6 +23,7 @@ from cardume.wire.messages import (
     Deselect,
     Deselected,
     Fault,
+    Heartbeat,
     Malformed,
     Ping,
     Pong,
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 Table = Mapping[type[Command], Callable[[Hub, T, Any], Awaitable[Reply | None]]]
 """Handlers by command. One that answers by itself, because more follows, returns None."""
+
+_UNKNOWN = (codes.UNKNOWN_CHANNEL, codes.UNKNOWN_TYPE)
+"""What a client gets wrong by writing to the wrong server, or for the wrong version."""
 
 logger = logging.getLogger("cardume.hub")
 
@@ -57,6 +61,8 @@ async def respond(
     try:
         reply = await table[type(command)](hub, context, command)
     except Refused as refused:
+        if refused.code in _UNKNOWN:
+            hub.rejects.note(refused.code.name, connection.id)
         reply = Fault(refused.code, refused.message, refused.extra)
     except Invalid as error:
         reply = Fault(codes.BAD_REQUEST, str(error))
@@ -73,9 +79,12 @@ async def respond(
 
 
 def _within_rate(hub: Hub, connection: Connection, command: Command) -> bool:
-    """Pings and refreshes are free. The first excess is an error; ten more in a minute, the end."""
+    """The first excess is an error; ten more in a minute, the end.
+
+    Signs of life are free: one service renews the leases of many agents on one connection.
+    """
     now = hub.clock.monotonic()
-    if isinstance(command, Ping | Refresh) or connection.bucket.take(now):
+    if isinstance(command, Ping | Refresh | Heartbeat) or connection.bucket.take(now):
         return True
     hub.rejects.note("rate_limited", connection.id)
     if connection.excess.add(now):

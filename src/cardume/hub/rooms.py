@@ -119,10 +119,10 @@ async def _join(hub: Hub, guest: Guest, command: Join) -> Reply | None:
         if command.since is None:
             return Joined(room, hub.audience(room), here.cursor)
         hub.leave(here)  # it says that it lost its place
-    recovered = command.since is not None
+    resumes = command.since is not None
 
     def greet(_subscription: object, entry: Entry) -> None:
-        told = entry.recovered if recovered else None
+        told = entry.recovered if resumes else None
         connection.reply(Joined(room, hub.audience(room), entry.position, told), command.id)
 
     await enter(hub, connection, room, command.since, greet=greet)
@@ -172,6 +172,8 @@ async def _info(_hub: Hub, guest: Guest, _command: Info) -> Reply:
 
 
 async def _heartbeat(hub: Hub, guest: Guest, command: Heartbeat) -> Reply:
+    if "heartbeat" not in hub.actions:
+        raise Refused(codes.METHOD_NOT_FOUND, "no app here keeps agents")
     return await run(hub, guest.connection, "heartbeat", {"agent_id": command.agent_id})
 
 
