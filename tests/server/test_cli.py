@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import cardume
+from cardume.auth.identity import IdentityKind
 from cardume.auth.tokens import build_verifier
 from cardume.clock import SystemClock
 from cardume.server.cli import app
@@ -75,10 +76,20 @@ async def test_a_token_says_what_was_asked() -> None:
     assert 80 < identity.expires_at - clock.now() <= 90
 
 
+async def test_a_token_for_an_agent_and_one_that_may_broadcast() -> None:
+    verifier = build_verifier(clock=SystemClock(), secret=SECRET)
+    given = run("token", "--agent", "agent_scout_001", "--broadcast").output.strip()
+    identity = await verifier.verify(given)
+    assert (identity.sub, identity.kind) == ("agent_scout_001", IdentityKind.AGENT)
+    assert identity.claims["broadcast"] is True
+
+
 def test_a_token_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     for ttl in ("0", "-1h", "soon", "nan", "inf", "999999d", ""):
         assert "--ttl" in fails("token", "--user", "ana", f"--ttl={ttl}")
     assert "--user" in fails("token", "--user", "")
+    both = run("token", "--user", "ana", "--agent", "agent_scout_001")
+    assert (both.exit_code, "--agent" in both.output) == (2, True)
     assert "characters" in fails("token", "--user", "ana", *["--channel", "x" * 250] * 40)
     monkeypatch.setenv("CARDUME_JWT_SECRET", "short")
     assert "32 bytes" in fails("token", "--user", "ana")

@@ -180,7 +180,10 @@ def _serve(settings: Settings, *, with_demo: bool = False) -> None:
 @app.command()
 @_one_line_errors
 def token(
-    user: Annotated[str, typer.Option(help="Who the token speaks for: its `sub`.")],
+    user: Annotated[str | None, typer.Option(help="Who the token speaks for: its `sub`.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Instead of --user: the agent that it speaks for, by its id.")
+    ] = None,
     aquarium: Annotated[
         list[int] | None, typer.Option(help="An aquarium it may see; may be repeated.")
     ] = None,
@@ -188,21 +191,32 @@ def token(
         list[str] | None, typer.Option(help="A pattern of channels it may join; may be repeated.")
     ] = None,
     role: Annotated[Role | None, typer.Option(help="What it may do beyond its own.")] = None,
+    broadcast: Annotated[
+        bool, typer.Option("--broadcast", help="May say events with POST /ws/broadcast.")
+    ] = False,
     ttl: Annotated[str, typer.Option(help="How long it lives: 90s, 15m, 1h, 7d.")] = "1h",
 ) -> None:
     """Print a token signed with CARDUME_JWT_SECRET."""
     from cardume.clock import SystemClock
     from cardume.server.tokens import signer
 
-    if not 0 < len(user) <= 255 or not user.isprintable():
-        raise ConfigurationError("--user is 1 to 255 printable characters")
+    if (user is None) == (agent is None):
+        raise typer.BadParameter("say whose token it is: --user NAME, or --agent AGENT_ID")
+    sub = user or agent or ""
+    if not 0 < len(sub) <= 255 or not sub.isprintable():
+        raise ConfigurationError("--user and --agent are 1 to 255 printable characters")
+    claims: dict[str, Any] = {} if agent is None else {"kind": "agent"}
+    if broadcast:
+        claims["broadcast"] = True
     minter = signer(_settings(), SystemClock())
     if minter is None:
         raise ConfigurationError(
             "set CARDUME_JWT_SECRET to the secret of the server, in the environment or in .env"
         )
     try:
-        text = minter.mint(user, ttl=_seconds(ttl), role=role, aquariums=aquarium, channels=channel)
+        text = minter.mint(
+            sub, ttl=_seconds(ttl), role=role, aquariums=aquarium, channels=channel, **claims
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     typer.echo(text)
