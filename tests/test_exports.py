@@ -10,6 +10,7 @@ import cardume
 PUBLIC = {
     "Broadcaster",
     "CardumeError",
+    "Centrifuge",
     "ChannelOptions",
     "ConfigurationError",
     "CurrentHub",

@@ -13,6 +13,7 @@ from cardume.hub.broadcaster import Broadcaster
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
+from cardume.transports.centrifuge import Centrifuge
 from cardume.transports.fastapi import CurrentHub, CurrentIdentity, Hub
 from cardume.transports.models import RoomEvent, RoomMessage, RoomReply
 from cardume.transports.rooms import Rooms
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Broadcaster",
     "CardumeError",
+    "Centrifuge",
     "ChannelOptions",
     "ConfigurationError",
     "CurrentHub",

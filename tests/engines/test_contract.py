@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from cardume.clock import Clock
-from cardume.engines.base import Engine, KeyReused, Retention
+from cardume.engines.base import Engine, KeyReused, Retention, StateFull
 from cardume.engines.memory import MemoryEngine
 from cardume.testing import FakeClock
 from cardume.wire.messages import Position, Publication
@@ -127,6 +127,48 @@ async def test_the_top_of_a_channel_nobody_published_on(engine: Engine) -> None:
     assert replay.top.epoch
     first = await engine.publish("a:new", said(), KEEP)
     assert first == Position(replay.top.epoch, 1), "reading the top made the epoch"
+
+
+async def test_history_is_read_by_pages(engine: Engine) -> None:
+    for n in range(15):
+        top = await engine.publish("a:1", said(str(n)), KEEP)
+
+    async def page(
+        since: Position | None = None, limit: int = 3, reverse: bool = False
+    ) -> list[int] | None:
+        read, found = await engine.history("a:1", since, KEEP, limit, reverse)
+        assert read == top
+        return None if found is None else [publication.offset for publication in found]
+
+    assert await page() == [6, 7, 8]
+    assert await page(reverse=True) == [15, 14, 13]
+    assert await page(Position(top.epoch, 13)) == [14, 15]
+    assert await page(Position(top.epoch, 7), reverse=True) == [6]
+    assert await page(limit=0) == []
+    assert await page(Position("", 13)) == [14, 15]
+    for lost in (Position(top.epoch, 4), Position(top.epoch, 16), Position("another", 13)):
+        assert await page(lost) is None
+
+
+async def test_the_latest_of_each_key(engine: Engine, clock: FakeClock) -> None:
+    keep = Retention(2, 60.0, keys=3)
+    for key in ("x", "y", "x", "z"):
+        top = await engine.publish("a:1", said(f'"{key}"', key=key), keep)
+    await clock.advance(61)
+    read, found = await engine.latest("a:1", keep)
+    assert (read, found and [(p.key, p.offset) for p in found]) == (
+        top,
+        [("y", 2), ("x", 3), ("z", 4)],
+    )
+    with pytest.raises(StateFull):
+        await engine.publish("a:1", said("1", key="new"), keep, "once")
+    await engine.publish("a:1", said("null", key="y"), keep)
+    assert await engine.publish("a:1", said("1", key="new"), keep, "once") == Position(
+        top.epoch, top.offset + 2
+    )
+    _, found = await engine.latest("a:1", keep)
+    assert found is not None
+    assert [p.key for p in found] == ["x", "z", "new"]
 
 
 async def test_history_ages(engine: Engine, clock: FakeClock) -> None:

@@ -84,3 +84,24 @@ async def test_keys_are_bounded_and_refused_rather_than_risked(
     assert (await engine.publish("a", SAID, KEEP, "k3")).offset == 4
     await clock.advance(301)
     assert (await engine.publish("a", SAID, KEEP, "one too many")).offset == 11
+
+
+async def test_what_is_held_by_key_is_not_forgotten_until_it_is_taken_away() -> None:
+    clock = FakeClock()
+    engine = MemoryEngine(clock)
+    keep = Retention(10, 60.0, keys=5)
+    held = Publication(data=b"1", time=1.0, key="k")
+    old = await engine.publish("room:1", held, keep)
+
+    async def wait() -> None:
+        await clock.advance(100_000)
+        for _ in range(512):
+            await engine.publish("busy", SAID, KEEP)
+
+    await wait()
+    top, found = await engine.latest("room:1", keep)
+    assert top == old
+    assert found
+    await engine.publish("room:1", Publication(data=b"null", time=1.0, key="k"), keep)
+    await wait()
+    assert (await engine.latest("room:1", keep)).top.epoch != old.epoch

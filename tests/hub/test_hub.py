@@ -179,20 +179,6 @@ async def test_joining_twice_unknown_and_too_many() -> None:
         assert set(peer.connection.subscriptions) == {"room:1", "room:2"}
 
 
-async def test_presence_is_who_is_there_now() -> None:
-    async with make() as hub:
-        anna, berta = Peer(hub), Peer(hub, Identity("berta"))
-        for peer in (anna, berta):
-            await peer.enter("room:1")
-        subs = sorted(identity.sub for identity in hub.presence("room:1").values())
-        assert subs == ["anna", "berta"]
-        anna.leave()
-        assert [identity.sub for identity in hub.presence("room:1").values()] == ["berta"]
-        assert hub.presence("room:2") == {}
-        with pytest.raises(Refused):
-            hub.presence("quiet:1")
-
-
 async def test_closing_a_channel_sends_away_whom_it_names() -> None:
     async with make() as hub:
         anna = await Peer(hub).enter("room:1")

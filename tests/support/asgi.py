@@ -55,6 +55,10 @@ class Socket:
     def says(self, text: str) -> None:
         self._incoming.put_nowait({"type": "websocket.receive", "text": text})
 
+    def sends(self, data: bytes) -> None:
+        """A binary frame."""
+        self._incoming.put_nowait({"type": "websocket.receive", "bytes": data})
+
     def explodes(self, error: Exception) -> None:
         """The server's own `receive` fails."""
         self._incoming.put_nowait({"type": "explode", "error": error})

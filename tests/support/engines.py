@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, deque
 
 from cardume.clock import Clock
-from cardume.engines.base import Deliver, Replay, Retention
+from cardume.engines.base import Deliver, Page, Replay, Retention
 from cardume.engines.memory import MemoryEngine
 from cardume.errors import Unavailable
 from cardume.wire.messages import Position, Publication
@@ -60,6 +60,19 @@ class LateEngine:
         if stale:
             return early
         return await self._inner.replay(channel, since, retention, limit)
+
+    async def history(
+        self,
+        channel: str,
+        since: Position | None,
+        retention: Retention,
+        limit: int,
+        reverse: bool,
+    ) -> Page:
+        return await self._inner.history(channel, since, retention, limit, reverse)
+
+    async def latest(self, channel: str, retention: Retention) -> Page:
+        return await self._inner.latest(channel, retention)
 
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)

@@ -125,7 +125,7 @@ def test_a_token_in_the_authorization_header(stage: Stage, room: int) -> None:
     with stage.connect(f"/rt/ws/room/{room}", headers=headers) as client:
         assert client.receive()["type"] == "connected"
         presence = stage.house.hub.presence(f"room:{room}")
-        assert [identity.sub for identity in presence.values()] == ["berta"]
+        assert [member.user for member in presence.values()] == ["berta"]
 
 
 def test_a_token_as_subprotocol(stage: Stage, room: int) -> None:

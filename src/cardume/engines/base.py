@@ -9,7 +9,7 @@ nothing else, so an engine that survives the process needs no change above this 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -26,11 +26,14 @@ class Retention(msgspec.Struct, frozen=True, gc=False):
     """How much of a channel an engine keeps.
 
     `size` publications with `octets` bytes of data between them, none older than `ttl` seconds.
+    Of `keys` keys, with as many bytes again, the latest publication is kept until null is
+    published under the key.
     """
 
     size: int
     ttl: float
     octets: int = 4 * 1024 * 1024
+    keys: int = 0
 
 
 class Replay(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +46,20 @@ class Replay(msgspec.Struct, frozen=True, gc=False):
 
     top: Position
     publications: tuple[Publication, ...] | None
+
+
+class Page(NamedTuple):
+    """What is kept of a channel, as a reader of history asks for it.
+
+    None: the place asked for is not known, so that something between might be missing.
+    """
+
+    top: Position
+    publications: tuple[Publication, ...] | None
+
+
+class StateFull(Exception):  # noqa: N818 - the caller's state, not a malfunction
+    """A new key, or more data under one, than a channel may keep."""
 
 
 class KeyReused(Exception):  # noqa: N818 - the caller's state, not a malfunction
@@ -74,12 +91,30 @@ class Engine(Protocol):
 
         Raises:
             KeyReused: same key, other body.
+            StateFull: the channel's keyed state can hold no more; nothing was appended.
         """
 
     async def replay(
         self, channel: str, since: Position | None, retention: Retention, limit: int
     ) -> Replay:
         """Read the top and, given `since`, what follows it."""
+
+    async def history(
+        self,
+        channel: str,
+        since: Position | None,
+        retention: Retention,
+        limit: int,
+        reverse: bool,
+    ) -> Page:
+        """Read the top, and at most `limit` publications after `since`, or before it backwards.
+
+        Without `since` from the oldest, or from the newest backwards. An empty epoch is the
+        current one.
+        """
+
+    async def latest(self, channel: str, retention: Retention) -> Page:
+        """Read the top, and the latest publication of each key, by offset."""
 
     async def subscribe(self, channel: str) -> None:
         """This node has its first subscriber on `channel`."""

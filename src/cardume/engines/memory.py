@@ -14,7 +14,7 @@ from collections import OrderedDict
 import msgspec
 
 from cardume.clock import Clock, SystemClock
-from cardume.engines.base import IDEMPOTENCY_WINDOW, Deliver, KeyReused, Replay, Retention
+from cardume.engines.base import IDEMPOTENCY_WINDOW, Deliver, KeyReused, Page, Replay, Retention
 from cardume.engines.stream import Stream
 from cardume.errors import Unavailable
 from cardume.wire.messages import Position, Publication
@@ -82,6 +82,21 @@ class MemoryEngine:
         now = self._clock.monotonic()
         return self._stream(channel, retention, now).replay(since, retention, limit, now)
 
+    async def history(
+        self,
+        channel: str,
+        since: Position | None,
+        retention: Retention,
+        limit: int,
+        reverse: bool,
+    ) -> Page:
+        now = self._clock.monotonic()
+        stream = self._stream(channel, retention, now)
+        return stream.page(since, retention, limit, reverse, now)
+
+    async def latest(self, channel: str, retention: Retention) -> Page:
+        return self._stream(channel, retention, self._clock.monotonic()).latest()
+
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)
 
@@ -106,7 +121,8 @@ class MemoryEngine:
         for channel in [name for name, _ in zip(self._streams, range(_SWEEP_EVERY), strict=False)]:
             stream, retention = self._streams[channel]
             idle = now - stream.idle_since > max(3600.0, KEEP_IDLE * retention.ttl)
-            if idle and channel not in self._subscribed:
+            # The latest of a key is kept until it is taken away: it is nobody's past.
+            if idle and not stream.keys and channel not in self._subscribed:
                 del self._streams[channel]
             else:
                 # Still within its time: trim it and let others come to the front.

@@ -7,14 +7,26 @@ from itertools import islice
 
 import msgspec
 
-from cardume.engines.base import Replay, Retention
+from cardume.engines.base import Page, Replay, Retention, StateFull
 from cardume.wire.messages import Position, Publication
+
+NOTHING = b"null"
+"""The data that takes a key away."""
 
 
 class Stream:
     """Offsets 1, 2, 3… inside one epoch, the newest kept by count, by size and by age."""
 
-    __slots__ = ("_log", "_octets", "_times", "epoch", "idle_since", "top")
+    __slots__ = (
+        "_keyed",
+        "_keyed_octets",
+        "_log",
+        "_octets",
+        "_times",
+        "epoch",
+        "idle_since",
+        "top",
+    )
 
     def __init__(self, epoch: str, now: float) -> None:
         self.epoch = epoch
@@ -23,6 +35,9 @@ class Stream:
         self._log: deque[Publication] = deque()
         self._times: deque[float] = deque()
         self._octets = 0
+        self._keyed: dict[str, Publication] = {}
+        """The latest by key, the longest unchanged first."""
+        self._keyed_octets = 0
 
     def __len__(self) -> int:
         return len(self._log)
@@ -32,13 +47,21 @@ class Stream:
         return Position(self.epoch, self.top)
 
     def append(self, publication: Publication, retention: Retention, now: float) -> Publication:
-        """Give `publication` the next offset and keep it."""
+        """Give `publication` the next offset and keep it.
+
+        Raises:
+            StateFull: there is no room for its key; the stream is as it was.
+        """
+        if retention.keys and publication.key is not None:
+            self._check_room(publication, publication.key, retention)
         self.top += 1
         self.idle_since = now
         numbered = msgspec.structs.replace(publication, offset=self.top)
         self._log.append(numbered)
         self._times.append(now)
         self._octets += len(numbered.data)
+        if retention.keys and numbered.key is not None:
+            self._put(numbered, numbered.key)
         self.trim(retention, now)
         return numbered
 
@@ -62,6 +85,57 @@ class Stream:
             return Replay(self.position, None)
         skip = len(self._log) - (self.top - since.offset)
         return Replay(self.position, tuple(islice(self._log, skip, None)))
+
+    def page(
+        self,
+        since: Position | None,
+        retention: Retention,
+        limit: int,
+        reverse: bool,
+        now: float,
+    ) -> Page:
+        """A page of what is kept; None where it would not follow on `since`."""
+        self.trim(retention, now)
+        first = self.top - len(self._log) + 1
+        start = self.top if reverse else first
+        if since is not None:
+            if since.epoch not in ("", self.epoch):
+                return Page(self.position, None)
+            start = since.offset - 1 if reverse else since.offset + 1
+            if start > self.top + (not reverse) or (start < first and not reverse):
+                return Page(self.position, None)
+        if reverse:
+            begin = max(first, start - limit + 1)
+            found = tuple(islice(self._log, begin - first, max(0, start - first + 1)))[::-1]
+        else:
+            found = tuple(islice(self._log, start - first, start - first + limit))
+        return Page(self.position, found)
+
+    def latest(self) -> Page:
+        """The latest publication of each key."""
+        return Page(self.position, tuple(self._keyed.values()))
+
+    @property
+    def keys(self) -> int:
+        """How many keys have a value."""
+        return len(self._keyed)
+
+    def _check_room(self, publication: Publication, key: str, retention: Retention) -> None:
+        if publication.data == NOTHING:
+            return
+        held = self._keyed.get(key)
+        keys = len(self._keyed) + (held is None)
+        octets = self._keyed_octets + len(publication.data) - (len(held.data) if held else 0)
+        if keys > retention.keys or octets > retention.octets:
+            raise StateFull
+
+    def _put(self, publication: Publication, key: str) -> None:
+        held = self._keyed.pop(key, None)
+        if held is not None:
+            self._keyed_octets -= len(held.data)
+        if publication.data != NOTHING:
+            self._keyed[key] = publication
+            self._keyed_octets += len(publication.data)
 
     def _holds(self, offset: int, limit: int) -> bool:
         missed = self.top - offset

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from cardume.hub.filters import TypeFilter
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.outbox import Frame
+from cardume.hub.tags import TagFilter, Tags, tags_of
 from cardume.wire import codes
 from cardume.wire.dialects import Dialect
-from cardume.wire.messages import Position, Publication
+from cardume.wire.messages import Member, Position, Publication
 
 if TYPE_CHECKING:
     from cardume.hub.connection import Connection
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 MAX_BUFFERED = 1000
 """Publications held for one subscriber while its snapshot loads. Beyond it, it starts over."""
 
-Group = tuple[Dialect, TypeFilter]
+Group = tuple[Dialect, TypeFilter, TagFilter | None]
 
 
 class Subscription:
@@ -30,32 +31,63 @@ class Subscription:
     `ahead` is what it was told already where the channel's own delivery has yet to get there.
     """
 
-    __slots__ = ("ahead", "buffer", "channel", "connection", "lost", "types")
+    __slots__ = (
+        "ahead",
+        "buffer",
+        "channel",
+        "connection",
+        "info",
+        "joins",
+        "lost",
+        "member",
+        "server_side",
+        "tags",
+        "types",
+    )
 
     def __init__(self, connection: Connection, channel: Channel, types: TypeFilter) -> None:
         self.connection = connection
         self.channel = channel
         self.types = types
+        self.tags: TagFilter | None = None
+        """This and the next three are set before `Channel.release`, if at all."""
+        self.joins = False
+        """Whether it hears who comes and goes."""
+        self.info: Any = None
+        """What others may know of it here; None: what its token says."""
+        self.server_side = False
+        """Whether the server put it here, so that its client does not come back by itself."""
+        self.member: Member | None = None
+        """As whom it is present, once it is."""
         self.buffer: list[tuple[Position, Publication]] | None = []
         self.lost = False
         self.ahead: Position | None = None
 
     @property
     def group(self) -> Group:
-        return (self.connection.dialect, self.types)
+        return (self.connection.dialect, self.types, self.tags)
 
     @property
     def cursor(self) -> Position:
         """The last publication that this subscriber needs not be told any more."""
         return self.ahead or self.channel.position
 
+    def wants(self, publication: Publication) -> bool:
+        """Whether its filters let a publication through."""
+        dialect, types, tags = self.group
+        if types is not None and dialect.event_type(publication) not in types:
+            return False
+        return tags is None or tags.matches(tags_of(publication))
+
 
 class Channel:
     """Members grouped by dialect and filter, so that cost is per group and not per subscriber."""
 
     __slots__ = (
+        "_arrive",
         "_groups",
         "_joining",
+        "_listeners",
         "attached",
         "delivered",
         "gate",
@@ -64,9 +96,13 @@ class Channel:
         "position",
     )
 
-    def __init__(self, name: str, options: ChannelOptions) -> None:
+    def __init__(
+        self, name: str, options: ChannelOptions, arrive: Callable[[Subscription], object]
+    ) -> None:
+        """`arrive` is told of those who are present from now on, where the channel has presence."""
         self.name = name
         self.options = options
+        self._arrive = arrive
         self.position = Position()
         """The cursor of every live subscriber: where its first one came in, then what followed."""
         self.delivered = Position()
@@ -76,6 +112,8 @@ class Channel:
         self.gate = asyncio.Lock()
         self._groups: dict[Group, set[Subscription]] = {}
         self._joining: set[Subscription] = set()
+        self._listeners: set[Subscription] = set()
+        """Those who hear who comes and goes."""
 
     def __len__(self) -> int:
         return len(self._joining) + sum(map(len, self._groups.values()))
@@ -101,17 +139,25 @@ class Channel:
             self._joining.discard(subscription)
             return False
         self.replay(subscription, missed)
+        if subscription.joins:
+            self._listeners.add(subscription)
         if here != self.position and (self._groups or _is_before(here, self.position)):
             # What it has read and what the engine has delivered differ still: it waits.
             subscription.buffer = []
             subscription.ahead = here
+            self._note_arrival(subscription)
             return True
         self._joining.discard(subscription)
         subscription.buffer = None
         subscription.ahead = None
         self._groups.setdefault(subscription.group, set()).add(subscription)
         self.position = here
+        self._note_arrival(subscription)
         return True
+
+    def _note_arrival(self, subscription: Subscription) -> None:
+        if self.options.presence and subscription.member is None:
+            self._arrive(subscription)
 
     def _merge(
         self, subscription: Subscription, position: Position
@@ -134,6 +180,10 @@ class Channel:
 
     def leave(self, subscription: Subscription) -> None:
         self._joining.discard(subscription)
+        self._listeners.discard(subscription)
+        self._ungroup(subscription)
+
+    def _ungroup(self, subscription: Subscription) -> None:
         group = self._groups.get(subscription.group)
         if group is not None:
             group.discard(subscription)
@@ -145,7 +195,7 @@ class Channel:
         if subscription.buffer is not None:
             subscription.types = types
             return
-        self.leave(subscription)
+        self._ungroup(subscription)
         subscription.types = types
         self._groups.setdefault(subscription.group, set()).add(subscription)
 
@@ -154,7 +204,7 @@ class Channel:
 
         Returns for how many it is queued, or held until they are told what they missed.
         """
-        told = sum(1 for member in self._joining if _wants(member, publication))
+        told = sum(1 for member in self._joining if member.wants(publication))
         for subscription in self._joining:
             _hold(subscription, position, publication)
         if not _is_before(position, self.delivered):
@@ -162,13 +212,30 @@ class Channel:
         # What everyone live was told by a replay already is not told again.
         if not (position and (_is_before(position, self.position) or position == self.position)):
             if self._groups and not self._follows(position):
-                self._close_live(codes.INSUFFICIENT_STATE)
+                self._cut_live()
             self.position = position
             told += self._fan_out(publication)
         for subscription in [member for member in self._joining if member.ahead is not None]:
             if not self.release(subscription, subscription.cursor):
-                subscription.connection.close(codes.INSUFFICIENT_STATE)
+                subscription.connection.lose(subscription)
         return told
+
+    def lose(self, top: Position) -> None:
+        """What led to `top` did not arrive here, or never was: everyone live starts over."""
+        self._cut_live()
+        self.position = self.delivered = top
+
+    def tell_membership(self, member: Member, joined: bool) -> None:
+        """Say to those who asked that somebody came or went; one encode per dialect."""
+        frames: dict[Dialect, Frame | None] = {}
+        for listener in list(self._listeners):
+            dialect = listener.connection.dialect
+            if dialect not in frames:
+                said = dialect.membership(self.name, member, joined)
+                frames[dialect] = None if said is None else Frame(said)
+            frame = frames[dialect]
+            if frame is not None and not listener.connection.offer(frame):
+                listener.connection.close(codes.SLOW)
 
     def _fan_out(self, publication: Publication) -> int:
         frames: dict[Dialect, Frame] = {}
@@ -176,9 +243,14 @@ class Channel:
         key = None if publication.key is None else f"{self.name} {publication.key}"
         overflowed: list[Subscription] = []
         told = 0
-        for (dialect, types), members in self._groups.items():
+        seen: Tags | None = None
+        for (dialect, types, tags), members in self._groups.items():
             if types is not None and dialect.event_type(publication) not in types:
                 continue
+            if tags is not None:
+                seen = tags_of(publication) if seen is None else seen
+                if not tags.matches(seen):
+                    continue
             frame = frames.get(dialect)
             if frame is None:
                 frame = frames[dialect] = Frame(dialect.publication(self.name, publication))
@@ -199,12 +271,17 @@ class Channel:
         """Whether nothing is missing between the last publication and this one."""
         return not position or position == Position(self.position.epoch, self.position.offset + 1)
 
-    def _close_live(self, code: codes.CloseCode) -> None:
+    @property
+    def live(self) -> bool:
+        """Whether anybody here is told by delivery alone."""
+        return bool(self._groups)
+
+    def _cut_live(self) -> None:
         for member in [member for members in self._groups.values() for member in members]:
-            member.connection.close(code)
+            member.connection.lose(member)
 
     def _send_to(self, subscription: Subscription, publication: Publication) -> None:
-        if _wants(subscription, publication):
+        if subscription.wants(publication):
             dialect = subscription.connection.dialect
             frame = Frame(dialect.publication(self.name, publication))
             if not subscription.connection.offer(frame):
@@ -213,11 +290,6 @@ class Channel:
 
 def _is_before(position: Position, other: Position) -> bool:
     return position.epoch == other.epoch and position.offset < other.offset
-
-
-def _wants(subscription: Subscription, publication: Publication) -> bool:
-    dialect, types = subscription.group
-    return types is None or dialect.event_type(publication) in types
 
 
 def _hold(subscription: Subscription, position: Position, publication: Publication) -> None:

@@ -15,10 +15,10 @@ from cardume.hub.outbox import Frame, Outbox, SlowPolicy
 from cardume.wire import codes, json
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects import Dialect
-from cardume.wire.messages import Reply, Said, check_texts
+from cardume.wire.messages import Reply, Said, Taken, check_texts
 
 if TYPE_CHECKING:
-    from cardume.hub.hub import Hub
+    from cardume.hub.membership import Membership
 
 
 class Transport(Protocol):
@@ -41,6 +41,7 @@ class Connection:
     __slots__ = (
         "_hub",
         "_metadata",
+        "address",
         "bucket",
         "client_id",
         "close_code",
@@ -60,7 +61,7 @@ class Connection:
 
     def __init__(
         self,
-        hub: Hub,
+        hub: Membership,
         id: str,
         identity: Identity,
         dialect: Dialect,
@@ -68,8 +69,11 @@ class Connection:
         *,
         outbox: Outbox,
         bucket: TokenBucket,
+        address: str | None = None,
     ) -> None:
         self.id = id
+        self.address = address
+        """The peer's, where it is known."""
         self.client_id = id
         """A label that the client chose; others may have the same."""
         self.identity = identity
@@ -183,6 +187,20 @@ class Connection:
         """Queue an answer for this peer alone."""
         if not self.offer(Frame(self.dialect.reply(reply, id=id, time=self._hub.clock.now()))):
             self.close(codes.SLOW)
+
+    def lose(self, subscription: Subscription) -> None:
+        """What it would be told on a channel has a gap: it comes back to it, and resumes.
+
+        A client that put itself there comes back to the channel; another one comes back whole.
+        """
+        if self.close_code is not None:
+            return
+        if not self.dialect.moves or subscription.server_side:
+            self.close(codes.INSUFFICIENT_STATE)
+            return
+        self._hub.leave(subscription)
+        code = codes.CHANNEL_STATE_LOST
+        self.reply(Taken(subscription.channel.name, code.number, code.reason))
 
     def close(self, code: CloseCode) -> None:
         """End the connection. The first reason given is the one that counts."""

@@ -9,7 +9,7 @@ The order is centrifuge's (`internal/recovery`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,12 +18,12 @@ from starlette.exceptions import HTTPException
 from cardume.errors import Unavailable
 from cardume.hub.channel import Subscription
 from cardume.hub.guards import refusal
-from cardume.wire import codes, json
+from cardume.wire import json
 from cardume.wire.messages import Position, Publication
 
 if TYPE_CHECKING:
     from cardume.hub.connection import Connection
-    from cardume.hub.hub import Hub
+    from cardume.hub.membership import Membership
 
 ENVELOPE = 256
 """About what a dialect puts around a publication's data, in bytes."""
@@ -52,7 +52,7 @@ Greet = Callable[[Subscription, Entry], object]
 
 
 async def enter(
-    hub: Hub,
+    hub: Membership,
     connection: Connection,
     name: str,
     since: Position | None = None,
@@ -62,7 +62,8 @@ async def enter(
 ) -> Subscription:
     """Put a connection on a channel through its filter: greeted, told what it missed, live.
 
-    A snapshot is read with the channel's `parameters`, and without them none is.
+    A snapshot is read with the channel's `parameters`, and without them none is. A filter by
+    tags, and whether it hears who comes and goes, are the subscription's own (`Subscription`).
 
     Raises:
         Refused: unknown channel, already there, too many; the snapshot's source says no.
@@ -82,12 +83,12 @@ async def enter(
     channel = subscription.channel
     channel.replay(subscription, entry.missed)
     if not channel.release(subscription, entry.last):
-        connection.close(codes.INSUFFICIENT_STATE)
+        connection.lose(subscription)
     return subscription
 
 
 async def prepare(
-    hub: Hub,
+    hub: Membership,
     subscription: Subscription,
     since: Position | None,
     parameters: Mapping[str, Any] | None,
@@ -108,12 +109,18 @@ async def prepare(
         if since is not None and missed is not None and _fits(hub, missed):
             return Entry(since, True, missed)
         top = replay.top
-    if options.snapshot is None or parameters is None:
+    if parameters is None:
         return Entry(top, False)
-    try:
-        snapshot = json.encode(await options.snapshot(**parameters))
-    except HTTPException as error:
-        raise refusal(error.status_code, error.detail) from error
+    if options.keyed and options.retention is not None:
+        latest = await hub.engine.latest(channel.name, options.retention)
+        top, snapshot = latest.top, snapshot_of(latest.publications or ())
+    elif options.snapshot is not None:
+        try:
+            snapshot = json.encode(await options.snapshot(**parameters))
+        except HTTPException as error:
+            raise refusal(error.status_code, error.detail) from error
+    else:
+        return Entry(top, False)
     # `connected` goes before it, and both name the channel.
     if len(snapshot) + 2 * (ENVELOPE + len(channel.name)) > hub.options.outbox_limit:
         logger.error("the snapshot of %s has %d bytes: no outbox", channel.name, len(snapshot))
@@ -121,7 +128,23 @@ async def prepare(
     return Entry(top, False, snapshot=snapshot)
 
 
-def _fits(hub: Hub, missed: tuple[Publication, ...]) -> bool:
+def snapshot_of(latest: Iterable[Publication]) -> bytes:
+    """The state of a keyed channel: ``{"keys": {key: data}}``, the longest unchanged first."""
+    pairs = (b"%b:%b" % (json.encode(p.key), p.data) for p in latest)
+    return b'{"keys":{%b}}' % b",".join(pairs)
+
+
+def fitting(page: tuple[Publication, ...], budget: int) -> tuple[Publication, ...]:
+    """The first of `page` that take at most `budget` bytes, and one at least."""
+    size = 0
+    for count, publication in enumerate(page):
+        size += len(publication.data) + ENVELOPE
+        if size > budget and count:
+            return page[:count]
+    return page
+
+
+def _fits(hub: Membership, missed: tuple[Publication, ...]) -> bool:
     """Whether the replay leaves half the outbox to what comes live."""
     size = sum(len(publication.data) + ENVELOPE for publication in missed)
     return size <= hub.options.outbox_limit // 2

@@ -50,6 +50,11 @@ class ChannelOptions:
     `history_bytes` of data; 0 keeps none, and then there are no positions, no resume and no gap
     detection. A replay is half an outbox at most, so more bytes than that serve readers of
     history alone. A publication of a type in `reserved` would be taken for the hub's own word.
+    `client_publish` lets subscribers publish, in the dialects that can.
+
+    `presence` says who is there; a member that left is gone `presence_grace` seconds later, or
+    was never away. `keyed` keeps the latest publication of each key, `keys` at most, as the
+    snapshot of a fresh subscriber; publishing null under a key removes it.
     """
 
     history: int = 0
@@ -57,6 +62,10 @@ class ChannelOptions:
     history_bytes: int = 4 * 1024 * 1024
     on_slow: SlowPolicy = SlowPolicy.DISCONNECT
     presence: bool = False
+    presence_grace: float = 5.0
+    client_publish: bool = False
+    keyed: bool = False
+    keys: int = 10_000
     snapshot: Snapshot | None = None
     reserved: frozenset[str] = RESERVED_TYPES
 
@@ -70,11 +79,19 @@ class ChannelOptions:
                 "drop_oldest loses publications that history promises; use conflate or disconnect"
             )
 
+        if self.keyed and (not self.history or self.snapshot is not None or self.keys < 1):
+            raise ConfigurationError(
+                "keyed needs history, room for one key at least, and no snapshot= beside it"
+            )
+        if self.presence_grace < 0:
+            raise ConfigurationError("presence_grace is in seconds; 0 announces a leave at once")
+
     @property
     def retention(self) -> Retention | None:
         if not self.history:
             return None
-        return Retention(self.history, self.history_ttl, self.history_bytes)
+        keys = self.keys if self.keyed else 0
+        return Retention(self.history, self.history_ttl, self.history_bytes, keys)
 
 
 class ChannelTemplate:

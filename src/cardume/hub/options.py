@@ -21,10 +21,18 @@ class HubOptions:
     max_message: int = 64 * 1024
     messages_per_minute: float = 60
     """Per connection; a bucket with as large a burst. 0: no limit."""
+    commands_per_frame: int = 256
+    """In dialects that put several into one."""
     channels_per_connection: int = 128
     max_connections: int | None = None
+    connections_per_user: int | None = None
+    """By the identity's `sub`, whatever the dialect. None: no limit."""
+    connections_per_address: int | None = None
+    """By the peer's address as the server says it: behind a proxy that is the proxy's, unless
+    the server was told to trust it. None: no limit."""
     handshakes_per_second: float = 2000
     replay_limit: int = 300
+    """Publications in one replay, and in one answer of history."""
     allowed_origins: tuple[str, ...] = ()
     """Exact origins, or ``*``; none: the origin has to be the host that was asked."""
     undeclared: ChannelOptions | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 
 from cardume.engines.base import Engine
 from cardume.errors import Unavailable
-from cardume.hub.channel import Channel
+from cardume.hub.channel import Channel, Subscription
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.schedule import Tasks
 
@@ -20,13 +21,20 @@ class Roster:
     `unsubscribe` overtake the `subscribe` of somebody who came meanwhile.
     """
 
-    def __init__(self, engine: Engine, tasks: Tasks) -> None:
+    def __init__(
+        self, engine: Engine, tasks: Tasks, arrive: Callable[[Subscription], object]
+    ) -> None:
         self._engine = engine
         self._tasks = tasks
+        self._arrive = arrive
         self._channels: dict[str, Channel] = {}
 
     def __len__(self) -> int:
         return len(self._channels)
+
+    def __iter__(self) -> Iterator[Channel]:
+        """Those of this moment: who comes or goes meanwhile does no harm."""
+        return iter(list(self._channels.values()))
 
     def get(self, name: str) -> Channel | None:
         return self._channels.get(name)
@@ -40,7 +48,7 @@ class Roster:
         while True:
             channel = self._channels.get(name)
             if channel is None:
-                channel = self._channels[name] = Channel(name, options)
+                channel = self._channels[name] = Channel(name, options, self._arrive)
             async with channel.gate:
                 if self._channels.get(name) is not channel:
                     continue  # detached while we waited

@@ -86,6 +86,9 @@ class LeaseTimer(Generic[K]):
     def __len__(self) -> int:
         return len(self._leases)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._leases
+
     def touch(self, key: K, deadline: float) -> None:
         self._leases.touch(key, deadline)
         if deadline < self._wakes_at:
@@ -123,7 +126,9 @@ class LeaseTimer(Generic[K]):
         try:
             await self._on_expire(keys)
         except Exception as error:
-            logger.warning("%s: %d keys wait after %s", self._name, len(keys), type(error).__name__)
+            bug = None if isinstance(error, Unavailable) else error
+            name = type(error).__name__
+            logger.warning("%s: %d keys wait after %s", self._name, len(keys), name, exc_info=bug)
             for key in keys:
                 if key not in self._leases:
                     self.touch_in(key, RETRY_AFTER)

@@ -29,6 +29,7 @@ from cardume.server.visitor import visitor
 from cardume.server.waterside import Waterside
 from cardume.settings import Settings, secret
 from cardume.storage.database import Storage
+from cardume.transports.centrifuge import Centrifuge
 from cardume.transports.fastapi import Hub
 from cardume.transports.problems import problem_for
 from cardume.transports.rooms import Rooms
@@ -53,6 +54,7 @@ class Composition:
         self.storage = Storage(settings.database_url, self.hub.publish)
         self.accounts = accounts.Accounts(self.storage, signer(settings, self.clock))
         self.demo = demo
+        self.centrifuge = Centrifuge(self.hub)
         self.rooms = Rooms(self.hub, events=settings.events, api_key=secret(settings.api_key))
         self.rooms.watch_health(self.problems)
         self.waterside: Waterside | None = None
@@ -90,6 +92,7 @@ class Composition:
         app.include_router(api.router(secret(self.settings.api_key)))
         app.include_router(http.router(self, self.settings.apps))
         app.include_router(self.rooms.router)
+        app.include_router(self.centrifuge.router)
         for router in self._apps():
             app.include_router(router)
         http.mount_page(app)

@@ -22,12 +22,13 @@ from cardume.hub.entry import Entry, enter
 from cardume.hub.filters import type_filter
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import Namespace
+from cardume.hub.outbox import Outbox
 from cardume.transports.door import (
     Receive,
     Scope,
     Send,
     Visitor,
-    at_capacity,
+    address_of,
     client_of,
     refuse_before_accept,
 )
@@ -39,6 +40,9 @@ from cardume.wire.messages import Connected, Position, Snapshot
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a peer has to take what is queued for it and the close frame."""
+
+MAX_JOINED = 16 * 1024
+"""Bytes from which a frame of several messages takes no more of them."""
 
 PLAIN = PlainDialect()
 
@@ -94,11 +98,24 @@ class AsgiTransport:
 
     async def _drain(self, connection: Connection) -> CloseCode | None:
         """Write until the outbox is empty; then say whether it is time to close."""
-        while (frame := connection.outbox.take()) is not None:
-            await self._send({"type": "websocket.send", "text": frame.text})
-            self._hub.stats.messages_sent += 1
-            connection.messages_sent += 1
+        outbox = connection.outbox
+        while (frame := outbox.take()) is not None:
+            text, count = frame.text, 1
+            if connection.dialect.lines and outbox:
+                text, count = _joined(text, outbox)
+            await self._send({"type": "websocket.send", "text": text})
+            self._hub.stats.messages_sent += count
+            connection.messages_sent += count
         return self._goodbye
+
+
+def _joined(text: str, outbox: Outbox) -> tuple[str, int]:
+    """What waits, in one frame, a line each; and how many. The outbox forgets all but the last."""
+    lines, size = [text], len(text)
+    while size < MAX_JOINED and (frame := outbox.take()) is not None:
+        lines.append(frame.text)
+        size += len(frame)
+    return "\n".join(lines), len(lines)
 
 
 class Stay(Protocol):
@@ -116,6 +133,8 @@ class Admission(NamedTuple):
 
     identity: Identity
     begin: Callable[[Connection], Stay]
+    address: str | None = None
+    """The peer's, where the server knows it."""
 
 
 class Address(Protocol):
@@ -138,16 +157,18 @@ async def serve(hub: Hub, address: Address, scope: Scope, receive: Receive, send
     try:
         admission = await address.admit(hub, visitor, scope)
     except Exception as error:
-        code = _code_for(error)
+        code = code_for(error)
         hub.rejects.note(code.reason.replace(" ", "_"), client_of(scope))
-        await _turn_away(hub, address.dialect, send, visitor, code)
-        return
-    if at_capacity(hub):
-        hub.rejects.note("connection_limit", client_of(scope))
-        await _turn_away(hub, address.dialect, send, visitor, codes.CONNECTION_LIMIT)
+        await turn_away(hub, address.dialect, send, visitor, code)
         return
     await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
-    await _Visit(hub, address.dialect, admission, receive, send).run()
+    # Asked after the last await: of many that come at once only so many are let in.
+    refusal = hub.refusal(admission.identity, address_of(scope))
+    if refusal is not None:
+        await _part(hub, address.dialect, send, refusal)
+        return
+    admission = admission._replace(address=address_of(scope))
+    await Visit(hub, address.dialect, admission, receive, send).run()
 
 
 async def serve_plain(
@@ -157,7 +178,7 @@ async def serve_plain(
     await serve(hub, PlainAddress(namespace), scope, receive, send)
 
 
-class _Visit:
+class Visit:
     """An accepted WebSocket."""
 
     def __init__(
@@ -166,7 +187,9 @@ class _Visit:
         self._hub = hub
         self._receive = receive
         self._transport = AsgiTransport(hub, send)
-        self._connection = hub.connect(admission.identity, dialect, self._transport)
+        self._connection = hub.connect(
+            admission.identity, dialect, self._transport, address=admission.address
+        )
         self._stay = admission.begin(self._connection)
         self._peer_code: int | None = None
 
@@ -192,7 +215,7 @@ class _Visit:
                 if not self._connection.closing:
                     await self._take(message.get("text"))
         except Exception as error:
-            self._connection.close(_code_for(error, accepted=True))
+            self._connection.close(code_for(error, accepted=True))
             # The writer says goodbye; what comes in until then is read and dropped.
             while (message := await self._receive())["type"] != "websocket.disconnect":
                 pass
@@ -201,7 +224,7 @@ class _Visit:
     async def _take(self, text: str | None) -> None:
         if text is None:
             self._connection.close(codes.UNSUPPORTED_DATA)
-        elif _is_longer(text, self._hub.options.max_message):
+        elif is_longer(text, self._hub.options.max_message):
             self._connection.close(codes.TOO_BIG)
         else:
             await self._stay.hear(text)
@@ -225,12 +248,12 @@ class PlainAddress:
 
         def begin(connection: Connection) -> Stay:
             connection.types = type_filter(visitor.types)
-            return _PlainStay(hub, connection, channel, parameters, visitor.since)
+            return PlainStay(hub, connection, channel, parameters, visitor.since)
 
         return Admission(identity, begin)
 
 
-class _PlainStay:
+class PlainStay:
     """A connection that holds one channel."""
 
     def __init__(
@@ -238,7 +261,7 @@ class _PlainStay:
         hub: Hub,
         connection: Connection,
         channel: str,
-        parameters: dict[str, Any],
+        parameters: dict[str, Any] | None,
         since: Position | None,
     ) -> None:
         self._hub = hub
@@ -254,7 +277,7 @@ class _PlainStay:
             self._connection,
             self._channel,
             self._since,
-            greet=self._greet,
+            greet=self.greet,
             parameters=self._parameters,
         )
 
@@ -262,7 +285,8 @@ class _PlainStay:
         assert self._subscription is not None
         await handle(self._hub, self._subscription, text)
 
-    def _greet(self, subscription: Subscription, entry: Entry) -> None:
+    def greet(self, subscription: Subscription, entry: Entry) -> None:
+        """Tell it where it stands."""
         connection = self._connection
         expires_in = self._hub.expires_in(connection.identity)
         name = subscription.channel.name
@@ -273,14 +297,15 @@ class _PlainStay:
             connection.reply(Snapshot(entry.snapshot, entry.position))
 
 
-def _is_longer(text: str, limit: int) -> bool:
+def is_longer(text: str, limit: int) -> bool:
     """Whether `text` has more than `limit` bytes; counted only where that can matter."""
     if len(text) > limit or text.isascii():
         return len(text) > limit
     return len(text.encode("utf-8", "surrogatepass")) > limit
 
 
-def _code_for(error: Exception, *, accepted: bool = False) -> CloseCode:
+def code_for(error: Exception, *, accepted: bool = False) -> CloseCode:
+    """How a connection ends that failed with `error`."""
     match error:
         case InvalidToken():
             return codes.INVALID_TOKEN
@@ -294,11 +319,15 @@ def _code_for(error: Exception, *, accepted: bool = False) -> CloseCode:
     return codes.SERVER_ERROR
 
 
-async def _turn_away(
+async def turn_away(
     hub: Hub, dialect: Dialect, send: Send, visitor: Visitor, code: CloseCode
 ) -> None:
     """Accept and close: a browser cannot read a refused handshake, a close code it can."""
     await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
+    await _part(hub, dialect, send, code)
+
+
+async def _part(hub: Hub, dialect: Dialect, send: Send, code: CloseCode) -> None:
     goodbye = dialect.goodbye(code, time=hub.clock.now())
     if goodbye is not None:
         await send({"type": "websocket.send", "text": goodbye.decode()})

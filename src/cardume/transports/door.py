@@ -95,6 +95,8 @@ def _refusal(hub: Hub, scope: Scope) -> tuple[int, str] | None:
         return 429, "too_many_handshakes"
     if at_capacity(hub):
         return 503, "connection_limit"
+    if hub.is_crowded(address_of(scope)):
+        return 429, "address_connection_limit"
     if not origin_ok(hub, scope):
         return 403, "foreign_origin"
     return None
@@ -106,9 +108,15 @@ def at_capacity(hub: Hub) -> bool:
     return limit is not None and hub.stats.active_connections >= limit
 
 
+def address_of(scope: Scope) -> str | None:
+    """The peer's address, where the server knows it."""
+    client = scope.get("client")
+    return str(client[0]) if client else None
+
+
 def client_of(scope: Scope) -> str:
     """The peer's address, for a log line."""
-    return str((scope.get("client") or ("?",))[0])
+    return address_of(scope) or "?"
 
 
 def origin_ok(hub: Hub, scope: Scope) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,6 +28,9 @@ from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
 from cardume.transports.asgi import serve_plain
 from cardume.transports.door import identify_request
+from cardume.transports.events import ChannelEvents
+from cardume.transports.history import Count, HistoryPage, Reverse, Since, read_history
+from cardume.transports.problems import ProblemRoute
 
 F = TypeVar("F", bound=Function)
 
@@ -53,6 +57,8 @@ class Hub(BareHub):
         super().__init__(auth=auth, engine=engine, clock=clock, options=options)
         self._own_verifier: TokenVerifier | None = None
         self.router = APIRouter(lifespan=self._lifespan)
+        self.router.include_router(_channels)
+        self.router.routes.append(ChannelEvents(self).route)
 
     def channel(
         self,
@@ -64,6 +70,9 @@ class Hub(BareHub):
         history_bytes: int = 4 * 1024 * 1024,
         on_slow: SlowPolicy | str = SlowPolicy.DISCONNECT,
         presence: bool = False,
+        presence_grace: float = 5.0,
+        client_publish: bool = False,
+        keyed: bool = False,
         snapshot: Snapshot | None = None,
     ) -> Callable[[F], F]:
         """Declare channels like ``room:{room_id}``; the decorated body decides who may enter.
@@ -71,7 +80,9 @@ class Hub(BareHub):
         `path` gives them a WebSocket address in the `plain` dialect, with the same parameters.
         `history` publications, of `history_bytes` at most, are kept for `history_ttl` seconds,
         so that a client that comes back resumes without a gap. `snapshot` is called with the
-        channel's parameters for a client that cannot resume.
+        channel's parameters for a client that cannot resume; with `keyed` it gets the latest
+        publication of each key instead. `presence` says who is there; who was gone for less than
+        `presence_grace` seconds never was.
 
         Raises:
             ConfigurationError: template, path and function do not fit together.
@@ -82,6 +93,9 @@ class Hub(BareHub):
             history_bytes=history_bytes,
             on_slow=SlowPolicy(on_slow),
             presence=presence,
+            presence_grace=presence_grace,
+            client_publish=client_publish,
+            keyed=keyed,
             snapshot=snapshot,
         )
 
@@ -170,3 +184,20 @@ async def current_identity(
 
 
 CurrentIdentity = Annotated[Identity, Depends(current_identity)]
+
+
+_channels = APIRouter(prefix="/api/v1/channels", route_class=ProblemRoute, tags=["channels"])
+
+
+@_channels.get("/{channel}/history", response_model=HistoryPage)
+async def history(
+    channel: str,
+    connection: HTTPConnection,
+    hub: CurrentHub,
+    identity: CurrentIdentity,
+    since: Since = None,
+    limit: Count = 100,
+    reverse: Reverse = False,
+) -> Response:
+    """What was said on a channel; for those who may subscribe to it, as its guard or token says."""
+    return await read_history(hub, identity, connection, channel, since, limit, reverse)

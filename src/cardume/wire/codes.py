@@ -24,6 +24,13 @@ class CloseCode(msgspec.Struct, frozen=True, gc=False):
         return self.number < 3500 or 4000 <= self.number < 4500
 
 
+class UnsubscribeCode(msgspec.Struct, frozen=True, gc=False):
+    """Why a connection leaves one channel and stays; from 2500 on a client comes back to it."""
+
+    number: int
+    reason: str
+
+
 class ErrorCode(msgspec.Struct, frozen=True, gc=False):
     """Why one request failed while its connection lives on."""
 
@@ -61,6 +68,10 @@ PERMISSION_DENIED_CLOSE: Final = CloseCode(3507, "permission denied")
 NOT_AVAILABLE_CLOSE: Final = CloseCode(3508, "not available")
 TOO_MANY_ERRORS: Final = CloseCode(3509, "too many errors")
 
+UNSUBSCRIBED: Final = UnsubscribeCode(2000, "server unsubscribe")
+CHANNEL_STATE_LOST: Final = UnsubscribeCode(2500, "insufficient state")
+CHANNEL_EXPIRED: Final = UnsubscribeCode(2501, "subscription expired")
+
 INTERNAL: Final = ErrorCode(100, "internal", "internal server error", 500, temporary=True)
 UNAUTHORIZED: Final = ErrorCode(101, "unauthorized", "a valid token is required", 401)
 UNKNOWN_CHANNEL: Final = ErrorCode(102, "unknown_channel", "unknown channel", 404)
@@ -75,8 +86,12 @@ RATE_LIMITED: Final = ErrorCode(111, "rate_limited", "too many requests", 429, t
 UNRECOVERABLE_POSITION: Final = ErrorCode(112, "unrecoverable", "unrecoverable position", 409)
 UNKNOWN_TYPE: Final = ErrorCode(400, "unknown_type", "unknown message type", 400)
 NOT_FOUND: Final = ErrorCode(404, "not_found", "not found", 404)
+METHOD_NOT_ALLOWED: Final = ErrorCode(405, "method_not_allowed", "no such method here", 405)
 CONFLICT: Final = ErrorCode(409, "conflict", "conflict with the current state", 409)
 NO_CANDIDATES: Final = ErrorCode(410, "no_candidates", "no agent is active", 409)
+UNSUPPORTED_MEDIA_TYPE: Final = ErrorCode(
+    415, "unsupported_media_type", "JSON is spoken here", 415
+)
 INVALID_FIELDS: Final = ErrorCode(422, "invalid_fields", "a field is missing or wrong", 422)
 
 ERRORS: Final = {
@@ -91,9 +106,11 @@ _ERROR_OF_STATUS: Final = {
     401: UNAUTHORIZED,
     403: PERMISSION_DENIED,
     404: NOT_FOUND,
+    405: METHOD_NOT_ALLOWED,
     409: CONFLICT,
     410: NOT_FOUND,
     413: LIMIT_EXCEEDED,
+    415: UNSUPPORTED_MEDIA_TYPE,
     422: INVALID_FIELDS,
     429: RATE_LIMITED,
     503: NOT_AVAILABLE,

@@ -130,6 +130,75 @@ class Heartbeat(Command, frozen=True, gc=False, kw_only=True):
     agent_id: str
 
 
+class Connect(Command, frozen=True, kw_only=True):
+    """The first message of a dialect whose handshake carries no token."""
+
+    token: str | None = None
+    since: Mapping[str, Position | None] = {}
+    """Where it was on the channels that the server had put it on; None: it no longer knows."""
+
+
+class Subscribe(Command, frozen=True, kw_only=True):
+    """Come onto a channel, after `since` where the client was there before."""
+
+    channel: str
+    token: str | None = None
+    since: Position | None = None
+    joins: bool = False
+    """Whether it wants to hear who comes and goes."""
+    strict: bool = False
+    """Whether it would rather be refused than start over."""
+    filter: Any = None
+    """A tags filter, as it came."""
+
+
+class Unsubscribe(Command, frozen=True, gc=False, kw_only=True):
+    """Go off a channel."""
+
+    channel: str
+
+
+class Publish(Command, frozen=True, kw_only=True):
+    """Say something to everybody on a channel."""
+
+    channel: str
+    data: Any
+
+
+class AskPresence(Command, frozen=True, gc=False, kw_only=True):
+    """Who is on a channel?"""
+
+    channel: str
+
+
+class AskPresenceStats(Command, frozen=True, gc=False, kw_only=True):
+    """How many are on a channel?"""
+
+    channel: str
+
+
+class AskHistory(Command, frozen=True, gc=False, kw_only=True):
+    """What was said on a channel? A limit of 0 asks for the position alone, -1 for all."""
+
+    channel: str
+    since: Position | None = None
+    limit: int = 0
+    reverse: bool = False
+
+
+class Send(Command, frozen=True, kw_only=True):
+    """Tell the server something; there is no answer."""
+
+    data: Any
+
+
+class SubscriptionRefresh(Command, frozen=True, gc=False, kw_only=True):
+    """Stay on a channel with a newer token."""
+
+    channel: str
+    token: str
+
+
 class Malformed(Command, frozen=True, gc=False, kw_only=True):
     """What could not be understood: a value, because a peer's mistake is no exception of ours."""
 
@@ -183,6 +252,7 @@ class Refreshed(msgspec.Struct, frozen=True, gc=False):
     """The new token was accepted."""
 
     expires_in: int | None
+    connection_id: str = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, gc=False):
@@ -242,6 +312,90 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
 
 
+class Member(msgspec.Struct, frozen=True):
+    """Somebody on a channel: one connection, so a user with two tabs is there twice."""
+
+    connection_id: str
+    """Where it came in first; coming back within the channel's grace keeps it."""
+    user: str
+    info: Any = None
+    """What is known of it beside; None or anything with a JSON form."""
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """The place after `Subscribe`, and all that was missed."""
+
+    channel: str
+    position: Position
+    """The place before the first of `missed`, or of what follows."""
+    recovered: bool | None = None
+    """None where the client did not ask to resume."""
+    missed: tuple[Publication, ...] = ()
+    snapshot: bytes | None = None
+    expires_in: int | None = None
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """The first message on a connection whose token came in a message."""
+
+    connection_id: str
+    expires_in: int | None
+    ping: int
+    """Seconds between two questions of ours whether it is there; it has to answer each."""
+    subscriptions: tuple[Subscribed, ...] = ()
+    """The channels that the server put it on."""
+    session: str = ""
+    """What its messages name if they come on other requests than this one."""
+
+
+class Unsubscribed(msgspec.Struct, frozen=True, gc=False):
+    """It is off the channel."""
+
+
+class Published(msgspec.Struct, frozen=True, gc=False):
+    """What it said was accepted."""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """Who is on a channel, by connection id."""
+
+    members: Mapping[str, Member]
+
+
+class PresenceStats(msgspec.Struct, frozen=True, gc=False):
+    """How many are on a channel."""
+
+    clients: int
+    users: int
+
+
+class Past(msgspec.Struct, frozen=True, gc=False):
+    """What was said on a channel, and its top."""
+
+    position: Position
+    publications: tuple[Publication, ...]
+
+
+class SubscriptionRefreshed(msgspec.Struct, frozen=True, gc=False):
+    """The new token of a subscription was accepted."""
+
+    expires_in: int | None
+
+
+class Put(msgspec.Struct, frozen=True):
+    """The server put the client on a channel."""
+
+    subscription: Subscribed
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """The server took the client off a channel: 2000-2499 for good, 2500-2999 to come again."""
+
+    channel: str
+    code: int
+    reason: str
+
+
 class Fault(msgspec.Struct, frozen=True):
     """One request failed; the connection lives on."""
 
@@ -264,6 +418,16 @@ Reply = (
     | Filtered
     | Known
     | Said
+    | Admitted
+    | Subscribed
+    | Unsubscribed
+    | Published
+    | Presence
+    | PresenceStats
+    | Past
+    | SubscriptionRefreshed
+    | Put
+    | Taken
     | Fault
 )
 """A dialect knows those that its commands lead to, `Said` and `Fault`."""

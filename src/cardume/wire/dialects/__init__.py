@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from cardume.wire.codes import CloseCode
-from cardume.wire.messages import Command, Publication, Reply
+from cardume.wire.messages import Command, Member, Publication, Reply
 
 
 class Dialect(Protocol):
@@ -16,6 +16,10 @@ class Dialect(Protocol):
     """Types of the dialect's own frames: what goes to one connection may not be called so."""
     many: bool
     """Whether one connection may hold many channels."""
+    lines: bool
+    """Whether one frame may hold several messages, a line each."""
+    moves: bool
+    """Whether it can say that the server put a client on a channel (`Put`) or off it (`Taken`)."""
 
     def decode(self, text: str | bytes) -> Command:
         """Read one message of a client; what cannot be read is a `Malformed`."""
@@ -31,3 +35,9 @@ class Dialect(Protocol):
 
     def goodbye(self, code: CloseCode, *, time: float) -> bytes | None:
         """The last frame before a close that we begin; None where the close says it all."""
+
+    def membership(self, channel: str, member: Member, joined: bool) -> bytes | None:
+        """The bytes that all who asked to hear who comes and goes share.
+
+        None in a dialect that has no such frame.
+        """

@@ -18,6 +18,7 @@ from cardume.wire.messages import (
     Deselected,
     Fault,
     Malformed,
+    Member,
     Ping,
     Pong,
     Publication,
@@ -39,6 +40,8 @@ class PlainDialect:
     name = "plain"
     reserved = RESERVED_TYPES
     many = False
+    lines = False
+    moves = False
 
     def decode(self, text: str | bytes) -> Command:
         try:
@@ -65,6 +68,9 @@ class PlainDialect:
 
     def event_type(self, publication: Publication) -> str:
         return publication.type or UNTYPED
+
+    def membership(self, channel: str, member: Member, joined: bool) -> bytes | None:
+        return None
 
     def reply(self, reply: Reply, *, id: int | str | None, time: float) -> bytes:
         type, data = _REPLIES[reply.__class__](reply)

@@ -23,6 +23,7 @@ from cardume.wire.messages import (
     Leave,
     Left,
     Malformed,
+    Member,
     Ping,
     Pong,
     Position,
@@ -50,6 +51,8 @@ class RoomsDialect:
     name = "rooms"
     reserved = frozenset({REPLY})
     many = True
+    lines = False
+    moves = False
 
     def decode(self, text: str | bytes) -> Command:
         try:
@@ -77,6 +80,9 @@ class RoomsDialect:
 
     def event_type(self, publication: Publication) -> str:
         return publication.type or UNTYPED
+
+    def membership(self, channel: str, member: Member, joined: bool) -> bytes | None:
+        return None
 
     def reply(self, reply: Reply, *, id: Id, time: float) -> bytes:
         if isinstance(reply, Welcome):

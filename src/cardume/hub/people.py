@@ -1,0 +1,232 @@
+"""Who is connected, by connection, user and address; who is sent away, and who may not come."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+from collections.abc import Collection
+from typing import Any
+
+from cardume.auth.identity import Identity
+from cardume.errors import Refused
+from cardume.hub.connection import Connection, Transport
+from cardume.hub.entry import Entry, enter
+from cardume.hub.limits import TokenBucket
+from cardume.hub.membership import Membership
+from cardume.hub.outbox import Outbox
+from cardume.wire import codes
+from cardume.wire.codes import CloseCode
+from cardume.wire.dialects import Dialect
+from cardume.wire.messages import Put, Subscribed, Taken
+
+logger = logging.getLogger("cardume.hub")
+
+
+class People(Membership):
+    """The connections of a hub."""
+
+    def __init__(self, **ports: Any) -> None:
+        super().__init__(**ports)
+        self._ids = (f"{secrets.token_hex(4)}-{n}" for n in itertools.count(1))
+        self._expiry = self.leases(self._expired, "token expiry")
+
+    # -- coming and going -------------------------------------------------------------------
+
+    def refusal(self, identity: Identity, address: str | None = None) -> CloseCode | None:
+        """Why one more connection of this identity would be one too many; None lets it in.
+
+        What it says is counted in `rejects`.
+        """
+        limits, now = self.options, self.clock.monotonic()
+        if self._blocks.holds(identity.sub, now):
+            self.rejects.note("blocked_user", identity.sub)
+            return codes.PERMISSION_DENIED_CLOSE
+        if limits.max_connections is not None and len(self._connections) >= limits.max_connections:
+            self.rejects.note("connection_limit", address or "?")
+            return codes.CONNECTION_LIMIT
+        most = limits.connections_per_user
+        if most is not None and self._by_user.count(identity.sub) >= most:
+            self.rejects.note("user_connection_limit", identity.sub)
+            return codes.CONNECTION_LIMIT
+        if self.is_crowded(address):
+            self.rejects.note("address_connection_limit", address or "?")
+            return codes.CONNECTION_LIMIT
+        return None
+
+    def is_crowded(self, address: str | None) -> bool:
+        """Whether one more connection from `address` would be one too many."""
+        most = self.options.connections_per_address
+        if most is None or address is None:
+            return False
+        return self._by_address.count(address) >= most
+
+    def connect(
+        self,
+        identity: Identity,
+        dialect: Dialect,
+        transport: Transport,
+        *,
+        address: str | None = None,
+    ) -> Connection:
+        """Let a peer in. Its way out is `disconnect`, called by the transport exactly once."""
+        now = self.clock.monotonic()
+        per_minute = self.options.messages_per_minute
+        connection = Connection(
+            self,
+            next(self._ids),
+            identity,
+            dialect,
+            transport,
+            outbox=Outbox(self.options.outbox_limit),
+            bucket=TokenBucket(per_minute / 60, per_minute, now),
+            address=address,
+        )
+        self._connections[connection.id] = connection
+        self._by_user.add(identity.sub, connection)
+        if address is not None and self.options.connections_per_address is not None:
+            self._by_address.add(address, connection)
+        self.stats.active_connections += 1
+        self.stats.total_connections += 1
+        self.watch_expiry(connection)
+        logger.info("%s connected: %s %s", connection.id, dialect.name, ascii(identity.sub))
+        if self.draining:  # it was at the door when the goodbyes were said
+            connection.close(codes.SHUTDOWN)
+        return connection
+
+    def disconnect(self, connection: Connection, peer_code: int | None = None) -> None:
+        """Forget a peer that left; `peer_code` is what it said, where it said something."""
+        if self._connections.pop(connection.id, None) is None:
+            return
+        self._by_user.discard(connection.identity.sub, connection)
+        if connection.address is not None:
+            self._by_address.discard(connection.address, connection)
+        self._expiry.drop(connection.id)
+        ours = connection.close_code
+        for_good = ours is not None and not ours.reconnect
+        for subscription in list(connection.subscriptions.values()):
+            self.leave(subscription, for_good=for_good)
+        self.stats.active_connections -= 1
+        self.stats.total_disconnections += 1
+        self.stats.superseded_or_dropped += connection.outbox.superseded + connection.outbox.dropped
+        if ours is not None:
+            self.stats.closes[ours.number] += 1
+        code = ours.number if ours is not None else peer_code
+        logger.info("%s disconnected: %s", connection.id, code or "lost")
+        if not self._connections:
+            self._emptied()
+
+    def connection(self, id: str) -> Connection | None:
+        """A connection that is here now, to be joined, filtered or spoken to."""
+        return self._connections.get(id)
+
+    def watch_expiry(self, connection: Connection) -> None:
+        """Close with 3005 when its token ends, unless it is refreshed."""
+        expires_at = connection.identity.expires_at
+        if expires_at is None:
+            self._expiry.drop(connection.id)
+        else:
+            self._expiry.touch_in(connection.id, expires_at - self.clock.now())
+
+    def expires_in(self, identity: Identity) -> int | None:
+        """Whole seconds left of an identity's token."""
+        if identity.expires_at is None:
+            return None
+        return max(0, int(identity.expires_at - self.clock.now()))
+
+    # -- users ------------------------------------------------------------------------------
+
+    def connections_of(self, sub: str) -> list[Connection]:
+        """The connections of a user on this node."""
+        return self._by_user.of(sub)
+
+    def close_user(
+        self,
+        sub: str,
+        code: CloseCode = codes.FORCE_DISCONNECT,
+        *,
+        except_: Collection[str] = (),
+    ) -> int:
+        """Close a user's connections, but for those whose ids are in `except_`; how many."""
+        leaving = [one for one in self._by_user.of(sub) if one.id not in except_]
+        for connection in leaving:
+            connection.close(code)
+        return len(leaving)
+
+    def block_user(self, sub: str, seconds: float | None = None) -> int:
+        """Send a user away with 3507, and let no connection of its in for `seconds`.
+
+        None: until `unblock_user`, or the end of the process. Returns how many were closed.
+        """
+        self._blocks.add(sub, seconds, self.clock.monotonic())
+        return self.close_user(sub, codes.PERMISSION_DENIED_CLOSE)
+
+    def unblock_user(self, sub: str) -> bool:
+        """Let a user in again. False: it was not blocked."""
+        return self._blocks.lift(sub)
+
+    async def subscribe(self, sub: str, channel: str) -> int:
+        """Put all connections of a user on `channel`, but those that hold one channel only.
+
+        Nobody is asked whether they may: your code decided. Clients whose dialect can say so
+        are told. Returns how many are there that were not.
+
+        Raises:
+            Refused: nobody declared the channel.
+            Unavailable: the engine or the snapshot is out of reach.
+        """
+        self.options_of(channel)
+        put = 0
+        for connection in self._by_user.of(sub):
+            if connection.dialect.many and not connection.closing:
+                put += await self._put(connection, channel)
+        return put
+
+    def unsubscribe(self, sub: str, channel: str) -> int:
+        """Take all connections of a user off `channel`; how many were there.
+
+        One that held this channel only has nothing left, and is closed with 3503.
+        """
+        taken = 0
+        for connection in self._by_user.of(sub):
+            subscription = connection.subscriptions.get(channel)
+            if subscription is None:
+                continue
+            taken += 1
+            if not connection.dialect.many:
+                connection.close(codes.FORCE_DISCONNECT)
+                continue
+            self.leave(subscription, for_good=True)
+            if connection.dialect.moves:
+                code = codes.UNSUBSCRIBED
+                connection.reply(Taken(channel, code.number, code.reason))
+        return taken
+
+    async def _put(self, connection: Connection, channel: str) -> bool:
+        def greet(subscription: Any, entry: Entry) -> None:
+            subscription.server_side = True
+            if connection.dialect.moves:
+                told = Subscribed(channel, entry.position, snapshot=entry.snapshot)
+                connection.reply(Put(told))
+
+        found = self.namespaces.find(channel)
+        moves = connection.dialect.moves
+        parameters = found[0].guard.convert(found[1]) if found is not None and moves else None
+        try:
+            await enter(self, connection, channel, greet=greet, parameters=parameters)
+        except Refused as refused:
+            if refused.code not in (codes.ALREADY_SUBSCRIBED, codes.LIMIT_EXCEEDED):
+                raise
+            return False
+        return True
+
+    # -- for the hub ------------------------------------------------------------------------
+
+    def _emptied(self) -> None:
+        """The last connection left."""
+
+    async def _expired(self, ids: list[str]) -> None:
+        for id in ids:
+            connection = self._connections.get(id)
+            if connection is not None:
+                connection.close(codes.EXPIRED)
