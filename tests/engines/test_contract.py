@@ -171,6 +171,22 @@ async def test_the_latest_of_each_key(engine: Engine, clock: FakeClock) -> None:
     assert [p.key for p in found] == ["x", "z", "new"]
 
 
+async def test_what_is_removed_is_gone_and_offsets_go_on(engine: Engine) -> None:
+    keyed = Retention(10, 60.0, keys=10)
+    for n in range(3):
+        top = await engine.publish("a:1", said(f'"{n}"', key="k"), keyed)
+    await engine.remove("a:1")
+    before = Position(top.epoch, top.offset - 1)
+    assert (await engine.replay("a:1", top, keyed, 10)).publications == ()
+    assert (await engine.replay("a:1", before, keyed, 10)).publications is None
+    assert (await engine.history("a:1", None, keyed, 10, False)).publications == ()
+    assert (await engine.latest("a:1", keyed)).publications == ()
+    after = await engine.publish("a:1", said(), keyed)
+    assert after == Position(top.epoch, top.offset + 1)
+    assert len((await engine.replay("a:1", top, keyed, 10)).publications or ()) == 1
+    await engine.remove("a:never")
+
+
 async def test_history_ages(engine: Engine, clock: FakeClock) -> None:
     first = await engine.publish("a:1", said(), KEEP)
     await clock.advance(KEEP.ttl + 1)

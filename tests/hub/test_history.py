@@ -16,7 +16,7 @@ from cardume.testing import FakeClock
 from cardume.wire import codes
 from cardume.wire.messages import Position
 from tests.support.house import House, token
-from tests.support.peers import Nobody, declare
+from tests.support.peers import Nobody, Peer, declare
 
 
 @pytest.fixture
@@ -87,6 +87,17 @@ async def test_a_place_that_is_not_known_is_said_with_the_current_one(hub: Hub) 
             await hub.history("room:1", lost, 10)
         assert caught.value.code is codes.UNRECOVERABLE_POSITION
         assert caught.value.extra == {"epoch": top.epoch, "offset": 1}
+
+
+async def test_removed_history_is_no_gap_for_who_was_up_to_date(hub: Hub) -> None:
+    peer = await Peer(hub).enter("room:1")
+    top = await hub.publish("room:1", "m", {})
+    await hub.remove_history("room:1")
+    assert await hub.history("room:1", limit=10) == (top, ())
+    await hub.publish("room:1", "m", {})
+    assert (peer.live, peer.offsets()) == (True, [1, 2])
+    with pytest.raises(Refused):
+        await hub.remove_history("nobody:declared")
 
 
 async def test_where_there_is_nothing_to_read(hub: Hub) -> None:

@@ -1,7 +1,8 @@
 """A server of executions for the runner to talk to: the contract, real sockets, and bad days.
 
 It takes lines as `contracts/cards-executions` says: numbered from 1, a number that it has is
-ignored, a gap is 409. `faults` are played once each, in order, before requests are served.
+ignored, a gap is 409; and about an execution with its key alone. `faults` are played once each, in
+order, before requests are served.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Peer:
         self.garbled = 0
         """Requests that were not HTTP."""
         self.port = 0
+        self.cards: set[str] | None = None
+        """Those on its board; None for a server without one."""
         self.lean = False
         """Counts lines and keeps none: for measurements."""
         self._lock = threading.Lock()
@@ -89,20 +92,36 @@ class Peer:
     def up(self) -> bool:
         return self._server is not None
 
-    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, body: Any, key: str | None = None) -> tuple[int, Any]:
         with self._lock:
             fault = self.faults.popleft() if self.faults else None
         answered = fault(self, path, body) if fault is not None else None
         if answered is not None:
             return answered
+        path = path.removeprefix("/api/v1")
+        if not path.startswith("/executions"):
+            return self._serve_board(path)
         with self._lock:
-            return self._serve(method, path.removeprefix("/api/v1/executions"), body)
+            path = path.removeprefix("/executions")
+            if path and key != key_of(path.split("/")[1]):
+                return 401, {"detail": "not the key of this execution", "status": 401}
+            return self._serve(method, path, body)
+
+    def _serve_board(self, path: str) -> tuple[int, Any]:
+        if self.cards is not None and (path == "/board" or path[len("/cards/") :] in self.cards):
+            return 200, {}
+        return 404, {"detail": "Not Found", "status": 404}
 
     def _serve(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         if path == "" and method == "POST":
             id = f"x{len(self.executions) + 1}"
             self.executions[id] = Kept(body)
-            return 201, {"execution_id": id, "url": f"/executions/{id}", "status": "running"}
+            return 201, {
+                "execution_id": id,
+                "url": f"/executions/{id}",
+                "status": "running",
+                "runner_key": key_of(id),
+            }
         id, _, verb = path.removeprefix("/").partition("/")
         kept = self.executions.get(id)
         if kept is None:
@@ -151,7 +170,10 @@ def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
                 if not peer.up:
                     raise Dropped
                 status, answer = peer.answer(
-                    self.command, self.path, json.loads(raw) if raw else None
+                    self.command,
+                    self.path,
+                    json.loads(raw) if raw else None,
+                    self.headers.get("X-Runner-Key"),
                 )
                 if not peer.up:
                     raise Dropped
@@ -174,6 +196,11 @@ def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: object) -> None: ...
 
     return Handler
+
+
+def key_of(id: str) -> str:
+    """What an execution's runner is given."""
+    return f"the-key-of-{id}"
 
 
 def drop(peer: Peer, path: str, body: Any) -> None:

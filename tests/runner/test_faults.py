@@ -122,6 +122,15 @@ def test_a_refusal_stops_the_sending_and_not_the_command(
     assert "2 of 2 lines were not delivered" in result.err
 
 
+def test_a_server_that_forgot_the_execution_is_told_apart_from_a_wrong_token(
+    execute: Run, peer: Peer
+) -> None:
+    peer.faults.extend([serve, says(401)])
+    result = execute("echo", "1")
+    assert "no longer knows this execution and its key; nothing more is sent" in result.err
+    assert "CARDUME_TOKEN" not in result.err
+
+
 def test_a_server_that_stays_away_is_given_up_and_the_exit_code_stays(
     execute: Run, peer: Peer
 ) -> None:

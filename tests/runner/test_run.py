@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from cardume.errors import ConfigurationError
 from cardume.runner.lines import MAX_LINE
 from cardume.runner.run import run
 from tests.runner.conftest import Run
-from tests.runner.peer import Peer, says
+from tests.runner.peer import Fault, Peer, drop_answer, key_of, says, serve
 from tests.support.server import free_port
 
 
@@ -38,6 +39,12 @@ def test_both_streams_arrive_in_order_and_pass_through(execute: Run, peer: Peer)
     times = [datetime.fromisoformat(line["at"]).timestamp() for line in kept.lines]
     assert before - 0.001 <= times[0] < times[1] < times[2] <= time.time()
     assert (kept.status, kept.exit_code) == ("completed", 0)
+
+
+def cancelled_without_saying(peer: Peer, path: str, body: Any) -> tuple[int, Any]:
+    """The conflict names no state, so that the runner has to ask for it."""
+    peer.only.status = "cancelled"
+    return 409, {"detail": "a conflict", "status": 409}
 
 
 def test_the_first_line_is_not_kept_waiting(execute: Run, peer: Peer, tmp_path: Path) -> None:
@@ -185,9 +192,61 @@ def test_the_token_goes_to_the_server_and_nowhere_else(
 ) -> None:
     monkeypatch.setenv("CARDUME_TOKEN", "a-token")
     result = execute("sh", "-c", "env; cat /proc/$PPID/cmdline")
-    assert {headers.get("Authorization") for headers in peer.headers} == {"Bearer a-token"}
-    assert "a-token" not in result.err
-    assert b"a-token" not in result.out
+    assert result.kept.status == "completed"
+    begin, *reports = peer.headers
+    assert begin["Authorization"] == "Bearer a-token"
+    assert "X-Runner-Key" not in begin
+    assert reports
+    assert not any("Authorization" in headers for headers in reports)
+    assert {headers["X-Runner-Key"] for headers in reports} == {key_of("x1")}
+    for secret in ("a-token", key_of("x1")):
+        assert secret not in result.err
+        assert secret.encode() not in result.out
+
+
+def test_a_token_that_expires_meanwhile_loses_nothing(execute: Run, peer: Peer) -> None:
+    """The peer takes an execution's key alone, as a server does when the token has expired."""
+    peer.faults.extend([serve, drop_answer, serve, cancelled_without_saying])
+    result = execute("sh", "-c", "echo 1; sleep 60", renew=0.05)
+    assert (result.code, result.kept.texts()) == (143, ["1"])
+    assert "cancelled by a viewer" in result.err
+
+
+@pytest.mark.parametrize(
+    ("cards", "missing"),
+    [(None, False), ({"card-12"}, False), ({"card-1"}, True), (set(), True)],
+)
+def test_a_card_that_is_not_there_is_said_once(
+    execute: Run, peer: Peer, cards: set[str] | None, missing: bool
+) -> None:
+    peer.cards = cards
+    result = execute("echo", "1", card_id="card-12")
+    assert (result.code, result.kept.texts()) == (0, ["1"])
+    assert result.kept.asked["card_id"] == "card-12"
+    assert result.err.count("no card card-12 at the server") == int(missing)
+
+
+def test_without_a_card_none_is_looked_for(execute: Run, peer: Peer) -> None:
+    peer.cards = set()
+    assert "no card" not in execute("echo", "1").err
+
+
+@pytest.mark.parametrize("fault", [says(503), says(401), says(403), says(500)])
+def test_a_board_that_cannot_be_asked_keeps_no_command_waiting(
+    execute: Run, peer: Peer, fault: Fault
+) -> None:
+    peer.cards = set()
+    peer.faults.extend([serve, fault])
+    result = execute("echo", "1", card_id="card \x1b[2J\udcff/..")
+    assert (result.code, result.kept.status) == (0, "completed")
+    assert "no card" not in result.err
+
+
+def test_a_card_of_any_bytes_is_asked_for(execute: Run, peer: Peer) -> None:
+    peer.cards = set()
+    result = execute("echo", "1", card_id="card\x1b[2J\udcff/..")
+    assert "no card card [2J /.. at the server" in result.err
+    assert result.kept.status == "completed"
 
 
 def test_a_command_is_not_run_without_a_server(tmp_path: Path) -> None:
@@ -202,7 +261,8 @@ def test_a_command_is_not_run_without_a_server(tmp_path: Path) -> None:
     [
         (401, "set CARDUME_TOKEN"),
         (403, "this token may not do that: as the test"),
-        (404, "check --url, --card"),
+        (404, "runs no executions; start it with --apps …,executions"),
+        (405, "runs no executions; start it with --apps …,executions"),
         (422, "refused: as the test wants it"),
         (503, "answers 503"),
         (301, "another address"),
@@ -214,6 +274,24 @@ def test_a_command_is_not_run_when_the_server_refuses(
 ) -> None:
     peer.faults.append(says(status))
     with pytest.raises(ConfigurationError, match=advice):
+        run(["touch", str(tmp_path / "run")], peer.url)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "said", [{"detail": "invalid token: expired"}, {"detail": "no", "code": "token_expired"}]
+)
+def test_a_token_that_has_expired_is_said_to_be(peer: Peer, said: dict[str, str]) -> None:
+    peer.faults.append(says(401, said))
+    with pytest.raises(ConfigurationError, match=r"your token has expired: .* `cardume token"):
+        run(["true"], peer.url)
+
+
+@pytest.mark.parametrize("key", [None, "", 7, "two\r\nlines", "ключ"])
+def test_a_server_that_gives_no_key_is_none(peer: Peer, tmp_path: Path, key: Any) -> None:
+    begun = {"execution_id": "x1", "url": "/executions/x1", "runner_key": key}
+    peer.faults.append(says(201, begun))
+    with pytest.raises(ConfigurationError, match="is not Cardume"):
         run(["touch", str(tmp_path / "run")], peer.url)
     assert not (tmp_path / "run").exists()
 

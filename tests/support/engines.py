@@ -74,6 +74,9 @@ class LateEngine:
     async def latest(self, channel: str, retention: Retention) -> Page:
         return await self._inner.latest(channel, retention)
 
+    async def remove(self, channel: str) -> None:
+        await self._inner.remove(channel)
+
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)
         await self._inner.subscribe(channel)

@@ -116,6 +116,9 @@ class Engine(Protocol):
     async def latest(self, channel: str, retention: Retention) -> Page:
         """Read the top, and the latest publication of each key, by offset."""
 
+    async def remove(self, channel: str) -> None:
+        """Forget what was said and every key; offsets go on from where they are."""
+
     async def subscribe(self, channel: str) -> None:
         """This node has its first subscriber on `channel`."""
 

@@ -97,6 +97,11 @@ class MemoryEngine:
     async def latest(self, channel: str, retention: Retention) -> Page:
         return self._stream(channel, retention, self._clock.monotonic()).latest()
 
+    async def remove(self, channel: str) -> None:
+        held = self._streams.get(channel)
+        if held is not None:
+            held[0].clear()
+
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)
 

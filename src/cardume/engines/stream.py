@@ -76,6 +76,13 @@ class Stream:
             self._octets -= len(self._log.popleft().data)
             self._times.popleft()
 
+    def clear(self) -> None:
+        """Forget everything but the position."""
+        self._log.clear()
+        self._times.clear()
+        self._keyed.clear()
+        self._octets = self._keyed_octets = 0
+
     def replay(
         self, since: Position | None, retention: Retention, limit: int, now: float
     ) -> Replay:

@@ -192,6 +192,19 @@ class Publishing(Core):
             raise Refused(codes.UNRECOVERABLE_POSITION, epoch=top.epoch, offset=top.offset)
         return History(top, fitting(found, self.options.outbox_limit // 2))
 
+    async def remove_history(self, channel: str) -> None:
+        """Forget what was said on `channel`, and the latest of every key. Offsets go on.
+
+        Who was at the top is up to date and stays so; who was behind starts over.
+
+        Raises:
+            Invalid: no channel's name.
+            Refused: unknown channel (102).
+            Unavailable: the engine is out of reach.
+        """
+        self.options_of(channel)
+        await self.engine.remove(channel)
+
     def _deliver(self, channel: str, publication: Publication, position: Position) -> None:
         here = self._roster.get(channel)
         if here is not None:

@@ -52,7 +52,7 @@ class Client:
         self._base = _base(url)
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
-            if not (token.isascii() and token.isprintable() and " " not in token):
+            if not is_credential(token):
                 raise ConfigurationError("CARDUME_TOKEN is no token: check how it was copied")
             self._headers["Authorization"] = f"Bearer {token}"
         self._connect_within = connect_within
@@ -69,6 +69,11 @@ class Client:
         resolved = urljoin(f"{self.url}/", below)
         scheme = urlsplit(resolved).scheme
         return resolved if scheme in ("http", "https") and resolved.isprintable() else self.url
+
+    def use_key(self, key: str) -> None:
+        """Show the key of one execution from now on, and the token no more: it may expire."""
+        self._headers.pop("Authorization", None)
+        self._headers["X-Runner-Key"] = key
 
     def get(self, path: str) -> Answer:
         """As `post`."""
@@ -141,6 +146,11 @@ class Client:
         connection.connect()
         connection.sock.settimeout(self._answer_within)
         return connection
+
+
+def is_credential(text: str) -> bool:
+    """Whether `text` may stand in a header, as tokens and keys do."""
+    return text.isascii() and text.isprintable() and " " not in text and text != ""
 
 
 def printable(text: str) -> str:

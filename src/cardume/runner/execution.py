@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cardume.errors import CardumeError, ConfigurationError, Unavailable
-from cardume.runner.client import Answer, Client, printable
+from cardume.runner.client import Answer, Client, is_credential, printable
 from cardume.wire import json
 
 MAX_NAME = 200
@@ -25,12 +25,14 @@ class Ended(Exception):  # noqa: N818 - a state, and no malfunction
 class Execution:
     """Calls raise `Unavailable` while the server is away, and `CardumeError` when it will not."""
 
-    def __init__(self, client: Client, id: str, url: str) -> None:
+    def __init__(self, client: Client, id: str, url: str, key: str) -> None:
         self._client = client
         self._path = f"/executions/{quote(id, safe='')}"
         self.id = id
         self.url = url
         """Where to watch it."""
+        self.key = key
+        """Reports about it in place of the token. Neither print it nor hand it on."""
 
     @classmethod
     def create(cls, client: Client, name: str, command: str, card_id: str | None) -> Execution:
@@ -50,11 +52,13 @@ class Execution:
                 "`cardume serve`, or name it with --url or CARDUME_URL"
             ) from None
         if not answer.ok:
-            raise ConfigurationError(f"{refusal(answer)}; the command was not run")
-        id, url = answer.body.get("execution_id"), answer.body.get("url")
-        if not isinstance(id, str) or not isinstance(url, str):
+            raise ConfigurationError(f"{_refusal_at_the_start(answer)}; the command was not run")
+        id, url, key = (answer.body.get(name) for name in ("execution_id", "url", "runner_key"))
+        if not (isinstance(id, str) and isinstance(url, str) and isinstance(key, str)):
             raise ConfigurationError(f"what answers at {client.url} is not Cardume")
-        return cls(client, id, client.resolve(url))
+        if not is_credential(key):
+            raise ConfigurationError(f"what answers at {client.url} is not Cardume")
+        return cls(client, id, client.resolve(url), key)
 
     def log(self, body: bytes) -> int | None:
         """Send lines, or none to renew the lease. Answers the `seq` wanted instead, if any.
@@ -106,18 +110,47 @@ class Execution:
             raise Ended(printable(status), reason if isinstance(reason, str) else None)
 
 
+def lacks_card(client: Client, card_id: str) -> bool:
+    """Whether the server has a board and not this card on it; asked with the token."""
+    path = f"/cards/{quote(_text(card_id), safe='')}"
+    try:
+        # 404 is also what a server without the cards app says; that one has no board either.
+        return client.get(path).status == 404 and client.get("/board").ok
+    except Unavailable:
+        return False
+
+
 def refusal(answer: Answer) -> str:
+    """Why the server takes no more."""
+    match answer.status:
+        case 401:
+            return "the server no longer knows this execution and its key"
+        case 404:
+            return f"not found at the server: {answer.detail}"
+        case 300 | 301 | 302 | 303 | 307 | 308:
+            return "the server lives at another address: name that with --url"
+    return f"the server refused: {answer.detail}"
+
+
+def _refusal_at_the_start(answer: Answer) -> str:
     """Why the server will not, and what to do."""
     match answer.status:
+        case 401 if _is_expired(answer):
+            return "your token has expired: make a new one with `cardume token --user NAME`"
         case 401:
             return "the server does not know this token: set CARDUME_TOKEN (see `cardume token`)"
         case 403:
             return f"this token may not do that: {answer.detail}"
-        case 404:
-            return f"not found at the server: {answer.detail}; check --url, --card and its apps"
-        case 300 | 301 | 302 | 303 | 307 | 308:
-            return "the server lives at another address: name that with --url"
-    return f"the server refused: {answer.detail}"
+        case 404 | 405:
+            return (
+                "this server runs no executions; start it with --apps …,executions, "
+                "or name another with --url"
+            )
+    return refusal(answer)
+
+
+def _is_expired(answer: Answer) -> bool:
+    return answer.body.get("code") == "token_expired" or answer.detail.endswith("expired")
 
 
 def _text(text: str) -> str:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cardume.errors import ConfigurationError
-from cardume.runner.client import Client
+from cardume.runner.client import Client, printable
 from cardume.runner.delivery import Delivery, Pace
-from cardume.runner.execution import Execution
+from cardume.runner.execution import Execution, lacks_card
 from cardume.runner.process import KILL_AFTER, Forwarding, NotStarted, Process
 from cardume.runner.reader import LINGER, Reader
 from cardume.runner.spool import Spool
@@ -54,11 +54,19 @@ def run(
     client = Client(url, env.pop(TOKEN, None))
     line = shlex.join(command)
     try:
-        execution = Execution.create(client, name or line, line, card_id)
-        say(f"watch {execution.url}")
+        execution = _announce(client, name or line, line, card_id)
         return _Run(client, execution, options or Options()).run(command, env)
     finally:
         client.close()
+
+
+def _announce(client: Client, name: str, command: str, card_id: str | None) -> Execution:
+    execution = Execution.create(client, name, command, card_id)
+    say(f"watch {execution.url}")
+    if card_id is not None and lacks_card(client, card_id):
+        say(f"no card {printable(card_id)} at the server (--card); the command runs all the same")
+    client.use_key(execution.key)
+    return execution
 
 
 class _Run:

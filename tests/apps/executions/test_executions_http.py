@@ -18,7 +18,8 @@ ENDS = [
 async def test_an_execution_begins_running_and_says_where_to_watch_it(works: Works) -> None:
     body = {"name": "build", "command": "make all", "card_id": "card-7"}
     made = await works.ok("POST", "/executions", body)
-    id = made["execution_id"]
+    id, key = made["execution_id"], made.pop("runner_key")
+    assert len(key) == 43
     assert made == {
         "execution_id": id,
         "name": "build",
@@ -65,7 +66,8 @@ async def test_a_body_that_does_not_fit_is_422_and_begins_nothing(works: Works, 
 
 async def test_text_without_a_form_in_utf_8_is_refused(works: Works) -> None:
     raw = b'{"name": "x", "command": "\\ud800"}'
-    assert (await works.raw("/executions", raw)).status_code == 422
+    assert (await works.raw("/executions", raw)).status_code in (400, 422)
+    assert (await works.ok("GET", "/executions"))["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,8 @@ async def test_progress_is_of_finite_numbers_from_0_on(works: Works, body: Any) 
     answer = await works.call("POST", f"/executions/{id}/progress", body)
     assert answer.status_code == 422
     raw = b'{"done": 1e999, "total": 1}'
-    assert (await works.raw(f"/executions/{id}/progress", raw)).status_code == 422
+    # No number of ours, whether JSON's reader or the field's type says so first.
+    assert (await works.raw(f"/executions/{id}/progress", raw)).status_code in (400, 422)
     assert (await works.get(id))["progress"] is None
 
 
@@ -180,6 +183,39 @@ async def test_an_end_is_final_and_may_be_repeated(
     [event] = [frame for frame in peer.frames if frame["type"].startswith("execution_")]
     assert event["type"] == f"execution_{status}"
     assert event["data"] == ended
+
+
+@pytest.mark.parametrize(
+    ("move", "first", "others"),
+    [
+        ("complete", {"exit_code": 1}, [{"exit_code": 0}, {"exit_code": 2}]),
+        ("complete", {}, [{"exit_code": 1}]),
+        ("fail", {"exit_code": 3}, [{"exit_code": 4}]),
+        ("fail", {}, [{"exit_code": 3}]),
+    ],
+)
+async def test_another_exit_code_is_another_end_and_none_is_the_same(
+    works: Works, move: str, first: dict[str, int], others: list[dict[str, int]]
+) -> None:
+    id = await works.begin()
+    ended = await works.ok("POST", f"/executions/{id}/{move}", first)
+    for again in (first, {}):
+        assert await works.ok("POST", f"/executions/{id}/{move}", again) == ended
+    for other in others:
+        answer = await works.call("POST", f"/executions/{id}/{move}", other)
+        assert answer.status_code == 409
+        assert answer.json()["state"] == ended["status"]
+        code = ended["exit_code"]
+        assert ("exit code" in answer.json()["detail"]) == (code is not None)
+    assert await works.get(id) == ended
+
+
+async def test_a_failure_with_exit_code_0_is_none(works: Works) -> None:
+    id = await works.begin()
+    answer = await works.call("POST", f"/executions/{id}/fail", {"exit_code": 0})
+    assert answer.status_code == 422
+    assert "leave it out" in answer.json()["detail"]
+    assert (await works.get(id))["status"] == "running"
 
 
 async def test_a_report_of_the_end_needs_no_body(works: Works) -> None:

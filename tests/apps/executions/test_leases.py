@@ -46,6 +46,24 @@ async def test_a_lost_execution_stays_so_when_its_runner_comes_back(works: Works
         assert (answer.json()["state"], answer.json()["reason"]) == ("failed", "lost")
 
 
+async def test_what_was_said_of_an_ended_execution_is_forgotten_after_a_while(
+    works: Works,
+) -> None:
+    ended, running = await works.begin(), await works.begin()
+    for id in (ended, running):
+        await works.write(id, lines(1, 100, 1000))
+    await works.ok("POST", f"/executions/{ended}/complete")
+    top = await works.hub.history(f"execution:{ended}", limit=1)
+    await works.passes(50)
+    await works.ok("POST", f"/executions/{running}/log", {"lines": []})
+    assert (await works.hub.history(f"execution:{ended}", limit=1)).publications
+    await works.passes(11)
+    assert await works.hub.history(f"execution:{ended}", limit=1) == (top.position, ())
+    assert (await works.hub.history(f"execution:{running}", limit=1)).publications
+    late = await works.watch(ended)  # the database remembers
+    assert len(late.of_type("snapshot")[0]["data"]["lines"]) == 100
+
+
 @pytest.mark.parametrize(("path", "body"), KEEPALIVES)
 async def test_any_call_of_the_runner_renews_the_lease(works: Works, path: str, body: Any) -> None:
     id = await works.begin()

@@ -46,9 +46,21 @@ class Works(Life):
 
     async def begin(self, name: str = "build", **more: Any) -> str:
         """A new execution of ana's; its id."""
+        return (await self.begin_with_key(name, **more))[0]
+
+    async def begin_with_key(self, name: str = "build", **more: Any) -> tuple[str, str]:
+        """A new execution of ana's; its id and its runner's key."""
         made = await self.ok("POST", "/executions", {"name": name, **more})
-        id: str = made["execution_id"]
-        return id
+        return made["execution_id"], made["runner_key"]
+
+    async def with_key(
+        self, key: str, method: str, path: str, body: Json = None, *, who: str | None = None
+    ) -> httpx2.Response:
+        """Ask with a runner's key; with a token only if somebody is named."""
+        headers = {"X-Runner-Key": key}
+        if who is not None:
+            headers["Authorization"] = f"Bearer {self.token(who)}"
+        return await self.client.request(method, f"{self.prefix}{path}", json=body, headers=headers)
 
     async def write(self, id: str, sent: Sequence[Json], **who: Any) -> Json:
         return await self.ok("POST", f"/executions/{id}/log", {"lines": list(sent)}, **who)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-from tests.support.serving import Served, environment, token
+from cardume.auth.signer import TokenSigner
+from cardume.testing import FakeClock
+from tests.support.serving import SECRET, Served, environment, served, token
 from tests.support.waiting import PATIENCE, wait_for
 
 COUNT = """
@@ -27,15 +30,23 @@ sys.exit(7)
 
 
 @contextmanager
-def executing(server: Served, tmp_path: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+def executing(
+    server: Served,
+    tmp_path: Path,
+    *command: str,
+    bearer: str | None = None,
+    card: str | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
     """`cardume exec -- COMMAND` while the block runs; its streams go to files."""
+    options = [] if card is None else ["--card", card]
+    shown = bearer or token("ann", role=None)
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         url = f"http://127.0.0.1:{server.port}"
         run = subprocess.Popen(
-            [sys.executable, "-m", "cardume", "exec", "--url", url, "--", *command],
+            [sys.executable, "-m", "cardume", "exec", "--url", url, *options, "--", *command],
             stdout=out,
             stderr=err,
-            env=environment(CARDUME_TOKEN=token("ann", role=None)),
+            env=environment(CARDUME_TOKEN=shown),
         )
         try:
             yield run
@@ -102,3 +113,66 @@ def test_it_prints_where_to_watch_and_a_viewer_sees_the_output_as_it_appears(
             ended = json.loads(viewer.recv(PATIENCE))
             assert (ended["type"], ended["data"]["exit_code"]) == ("execution_completed", 0)
         assert run.wait(PATIENCE) == 0
+
+
+def test_a_token_is_needed_at_the_start_and_no_longer(tmp_path: Path) -> None:
+    """The server comes back with another secret: no token of before is any good."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with served(tmp_path) as server:
+        command = f"echo one; cat {gate}; echo two; exit 3"
+        with executing(server, tmp_path, "sh", "-c", command) as run:
+            wait_for(lambda: execution(server).get("last_seq") == 1, "the first line")
+            server.kill()
+            again = Served(tmp_path, CARDUME_JWT_SECRET="another-secret-that-is-long-enough")
+            again.port, again.mqtt_port = server.port, server.mqtt_port
+            again.start()
+            try:
+                bearer = {"Authorization": f"Bearer {token('ann', role=None)}"}
+                assert again.ask("GET", "/api/v1/executions", headers=bearer).status == 401
+                gate.write_bytes(b"")
+                assert run.wait(4 * PATIENCE) == 3
+            finally:
+                again.stop()
+        assert "not delivered" not in (tmp_path / "err").read_text()
+        [found] = server.rows("SELECT status, exit_code, last_seq FROM executions")
+        assert found == ("failed", 3, 2)
+
+
+def test_a_token_that_has_expired_is_said_to_be(server: Served, tmp_path: Path) -> None:
+    an_hour_ago = FakeClock(start=time.time() - 3600)
+    old = TokenSigner(SECRET, an_hour_ago).mint("ann", ttl=60)
+    with executing(server, tmp_path, "touch", str(tmp_path / "run"), bearer=old) as run:
+        assert run.wait(PATIENCE) == 1
+    said = (tmp_path / "err").read_text()
+    assert "your token has expired: make a new one with `cardume token" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_without_the_app_is_said_to_be_one(tmp_path: Path) -> None:
+    with served(tmp_path, CARDUME_APPS="aquarium") as server:
+        with executing(server, tmp_path, "touch", str(tmp_path / "run"), card="c1") as run:
+            assert run.wait(PATIENCE) == 1
+        said = (tmp_path / "err").read_text()
+        assert "this server runs no executions; start it with --apps …,executions" in said
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_card_that_is_not_there_is_said_and_one_that_is_there_not(
+    server: Served, tmp_path: Path
+) -> None:
+    if server.ended:
+        server.start()
+    card = server.admin("POST", "/cards", {"title": "Sweep"})["id"]
+    for id, said in ((card, 0), ("none", 1)):
+        with executing(server, tmp_path, "true", card=id) as run:
+            assert run.wait(PATIENCE) == 0
+        assert (tmp_path / "err").read_text().count("no card") == said
+        assert execution(server)["card_id"] == id
+
+
+def test_a_server_without_a_board_says_nothing_about_cards(tmp_path: Path) -> None:
+    with served(tmp_path, CARDUME_APPS="aquarium,executions") as server:
+        with executing(server, tmp_path, "true", card="none") as run:
+            assert run.wait(PATIENCE) == 0
+        assert "no card" not in (tmp_path / "err").read_text()

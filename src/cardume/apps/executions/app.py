@@ -11,7 +11,7 @@ from fastapi import Depends
 from sqlalchemy import select
 
 from cardume.apps.executions import store
-from cardume.apps.executions.lives import Lives
+from cardume.apps.executions.lives import Lives, Runner
 from cardume.apps.executions.log import Log
 from cardume.apps.executions.pages import Pages
 from cardume.apps.executions.reports import CancelAction, Reports
@@ -22,8 +22,8 @@ from cardume.storage.tables import executions
 from cardume.transports.apps import current
 from cardume.transports.fastapi import Hub
 
-HISTORY_BYTES = 1024 * 1024
-"""Bytes of publications kept to resume from; a replay is half an outbox, 512 KiB, at most."""
+HISTORY_BYTES = 512 * 1024
+"""Bytes of publications kept to resume from: a replay is half an outbox at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class Executions:
         """Started: every execution that runs has a whole lease, for it was us who were away."""
         async with self.storage, self.hub:
             columns = executions.c
-            query = select(columns.execution_id, columns.created_by)
+            query = select(columns.execution_id, columns.created_by, columns.key_hash)
             async with self.storage.read() as connection:
                 found = await connection.execute(query.where(columns.status == RUNNING))
-                for execution_id, created_by in found:
-                    self.lives.begin(execution_id, created_by)
+                for execution_id, created_by, key_hash in found:
+                    self.lives.begin(execution_id, Runner(created_by, key_hash))
             try:
                 yield
             finally:

@@ -9,9 +9,10 @@ from sqlalchemy import select
 
 from cardume.apps.executions import batch, store
 from cardume.apps.executions.app import CurrentExecutions, Executions
+from cardume.apps.executions.credentials import ReportingIdentity
 from cardume.apps.executions.log import Appended
 from cardume.apps.executions.reports import Completion, Failure, NewExecution, ProgressReport
-from cardume.apps.executions.views import ExecutionView, view
+from cardume.apps.executions.views import BegunView, ExecutionView, view
 from cardume.errors import Invalid
 from cardume.storage.tables import executions
 from cardume.transports.apps import router_of
@@ -93,14 +94,17 @@ async def list_executions(
 
 
 @routes.post("", status_code=201)
-async def begin(body: NewExecution, app: CurrentExecutions, who: CurrentIdentity) -> ExecutionView:
-    """Announce a command that you run. Speak again within the lease (60 s), or it is lost."""
+async def begin(body: NewExecution, app: CurrentExecutions, who: CurrentIdentity) -> BegunView:
+    """Announce a command that you run. Speak again within the lease (60 s), or it is lost.
+
+    `runner_key` reports about it in place of a token, as `X-Runner-Key`; it is shown this once.
+    """
     return await app.reports.begin(who, body)
 
 
 @routes.get("/{execution_id}")
 async def get_execution(
-    execution_id: str, app: CurrentExecutions, _who: CurrentIdentity
+    execution_id: str, app: CurrentExecutions, _who: ReportingIdentity
 ) -> ExecutionView:
     async with app.storage.read() as connection:
         return view(await store.find(connection, execution_id))
@@ -136,7 +140,7 @@ async def read_log(
 
 @routes.post("/{execution_id}/log", openapi_extra={"requestBody": _content(_LOG_BODY)})
 async def append_log(
-    execution_id: str, request: Request, app: CurrentExecutions, who: CurrentIdentity
+    execution_id: str, request: Request, app: CurrentExecutions, who: ReportingIdentity
 ) -> Appended:
     """Lines in the order of their `seq`; those already held are ignored. None renew the lease.
 
@@ -148,7 +152,7 @@ async def append_log(
 
 @routes.post("/{execution_id}/progress")
 async def progress(
-    execution_id: str, body: ProgressReport, app: CurrentExecutions, who: CurrentIdentity
+    execution_id: str, body: ProgressReport, app: CurrentExecutions, who: ReportingIdentity
 ) -> ExecutionView:
     """How far it is."""
     return await app.reports.progress(who, execution_id, body)
@@ -158,18 +162,18 @@ async def progress(
 async def complete(
     execution_id: str,
     app: CurrentExecutions,
-    who: CurrentIdentity,
+    who: ReportingIdentity,
     body: Completion | None = None,
 ) -> ExecutionView:
-    """It did what it should. Again is 200; after another end 409."""
+    """It did what it should. Again is 200; another end or `exit_code` is 409."""
     return await app.reports.complete(who, execution_id, body or Completion())
 
 
 @routes.post("/{execution_id}/fail")
 async def fail(
-    execution_id: str, app: CurrentExecutions, who: CurrentIdentity, body: Failure | None = None
+    execution_id: str, app: CurrentExecutions, who: ReportingIdentity, body: Failure | None = None
 ) -> ExecutionView:
-    """It did not. Again is 200; after another end 409."""
+    """It did not. Again is 200; another end or `exit_code` is 409."""
     return await app.reports.fail(who, execution_id, body or Failure())
 
 

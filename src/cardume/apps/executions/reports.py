@@ -5,22 +5,24 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, Field
 from sqlalchemy import Row, delete, insert
 
 from cardume.apps.executions import store
-from cardume.apps.executions.lives import Lives
+from cardume.apps.executions.lives import Lives, Runner
 from cardume.apps.executions.log import drop_oldest
 from cardume.apps.executions.views import (
     EXECUTION,
     LOST,
     RUNNING,
+    BegunView,
     ExecutionView,
     channel_of,
     refuse_ended,
     view,
 )
 from cardume.auth.identity import Identity
+from cardume.auth.secrets import hash_key, new_key
 from cardume.errors import Refused
 from cardume.hub.hub import Hub
 from cardume.storage.database import Storage, Write
@@ -31,6 +33,12 @@ from cardume.wire import codes
 ExitCode = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 Message = Annotated[str | None, Field(max_length=4000)]
 Amount = Annotated[Number, Field(ge=0)]
+
+
+def _not_zero(exit_code: int) -> int:
+    if exit_code == 0:
+        raise ValueError("0 is no failure; leave it out and say in the message what went wrong")
+    return exit_code
 
 
 class NewExecution(Body):
@@ -46,11 +54,13 @@ class ProgressReport(Body):
 
 
 class Completion(Body):
-    exit_code: ExitCode = 0
+    """Without an `exit_code` it is 0; another one may be success, too, as of `grep`."""
+
+    exit_code: ExitCode | None = None
 
 
 class Failure(Body):
-    exit_code: ExitCode | None = None
+    exit_code: Annotated[ExitCode, AfterValidator(_not_zero)] | None = None
     message: Message = None
 
 
@@ -68,8 +78,9 @@ class Reports:
         self._storage = storage
         self._lives = lives
 
-    async def begin(self, who: Identity, body: NewExecution) -> ExecutionView:
-        """Announce an execution; `who` may report about it from now on."""
+    async def begin(self, who: Identity, body: NewExecution) -> BegunView:
+        """Announce an execution; `who` and whoever has its key may report about it from now on."""
+        key = new_key()
         values = {
             **body.model_dump(),
             "execution_id": secrets.token_hex(8),
@@ -79,13 +90,15 @@ class Reports:
             "log_bytes": 0,
             "version": 1,
             "created_by": who.sub,
+            "key_hash": hash_key(key),
             "started_at": self._hub.clock.now(),
         }
         async with self._storage.write() as tx:
             query = insert(executions).values(**values).returning(executions)
             row = (await tx.execute(query)).one()
-            tx.on_commit(lambda: self._lives.begin(row.execution_id, who.sub))
-            return _announce(tx, "execution_started", row)
+            runner = Runner(row.created_by, row.key_hash)
+            tx.on_commit(lambda: self._lives.begin(row.execution_id, runner))
+            return {**_announce(tx, "execution_started", row), "runner_key": key}
 
     async def progress(
         self, who: Identity, execution_id: str, body: ProgressReport
@@ -105,11 +118,13 @@ class Reports:
 
     async def complete(self, who: Identity, execution_id: str, body: Completion) -> ExecutionView:
         """It did what it should. Raises `Refused`: 404, 403, 409 for another end."""
-        return await self._end(who, execution_id, "complete", exit_code=body.exit_code)
+        code = body.exit_code
+        return await self._end(who, execution_id, "complete", said=code, exit_code=code or 0)
 
     async def fail(self, who: Identity, execution_id: str, body: Failure) -> ExecutionView:
         """It did not. Raises `Refused`: 404, 403, 409 for another end."""
-        return await self._end(who, execution_id, "fail", reason="failed", **body.model_dump())
+        how = {"reason": "failed", **body.model_dump()}
+        return await self._end(who, execution_id, "fail", said=body.exit_code, **how)
 
     async def cancel(self, who: Identity, execution_id: str) -> ExecutionView:
         """Its runner ends the command when it hears of it, at its next call.
@@ -146,16 +161,26 @@ class Reports:
                     tx.on_commit(lambda: self._deleted(execution_id))
                     return
 
-    async def _end(self, who: Identity, execution_id: str, move: str, **how: Any) -> ExecutionView:
+    async def _end(
+        self,
+        who: Identity,
+        execution_id: str,
+        move: str,
+        *,
+        said: int | None = None,
+        **how: Any,
+    ) -> ExecutionView:
+        """`said` is the exit code that the report names, `how` what is kept of it."""
         self._lives.hear(who, execution_id)
         async with self._storage.write() as tx:
             row = await store.find(tx, execution_id)
             store.check_writer(who, row)
             status = EXECUTION.moves[move][RUNNING]
-            if row.status == status and row.reason != LOST:
+            same = row.status == status and row.reason != LOST
+            if same and said in (None, row.exit_code):
                 return view(row)  # again: its answer was lost
             if row.status != RUNNING:
-                refuse_ended(row, "and ends in no other way")
+                refuse_ended(row, f"{_with_code(row)}and ends in no other way")
             return await self._ended(tx, row, status, **how)
 
     async def _lose(self, tx: Write, execution_id: str) -> None:
@@ -174,7 +199,12 @@ class Reports:
         return _announce(tx, f"execution_{status}", row)
 
     def _deleted(self, execution_id: str) -> None:
+        self._lives.end(execution_id)
         self._hub.close_channel(channel_of(execution_id), codes.NOT_AVAILABLE_CLOSE)
+
+
+def _with_code(row: Row[Any]) -> str:
+    return "" if row.exit_code is None else f"with exit code {row.exit_code} "
 
 
 def _announce(tx: Write, type: str, row: Row[Any], key: str | None = None) -> ExecutionView:

@@ -61,6 +61,12 @@ class ExecutionView(TypedDict):
     finished_at: str | None
 
 
+class BegunView(ExecutionView):
+    """An execution as its runner sees it when it begins: `runner_key` is shown this once."""
+
+    runner_key: str
+
+
 def view(row: Row[Any]) -> ExecutionView:
     id = row.execution_id
     return {

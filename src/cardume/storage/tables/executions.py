@@ -36,6 +36,7 @@ executions = Table(
     Column("log_bytes", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_by", String(255), nullable=False),
+    Column("key_hash", String(64), nullable=False),
     Column("started_at", Double, nullable=False),
     Column("finished_at", Double),
     Index("ix_executions_execution_id", "execution_id", unique=True),
@@ -44,6 +45,8 @@ executions = Table(
     sqlite_autoincrement=True,
 )
 """`number` is the order in which they were made; `execution_id` is what people are given.
+
+`key_hash` is that of its runner's key.
 
 `first_seq` is the oldest line that is kept, `last_seq` the newest; 1 and 0 for an empty log."""
 
