@@ -146,16 +146,19 @@ async def test_an_unknown_column_is_422_and_names_those_there_are(wall: Wall) ->
 
 WRONG: list[dict[str, Any]] = [
     {"title": ""},
+    {"title": "  "},
+    {"title": "\t\n"},
+    {"title": "\u2003"},
     {"title": "x" * 301},
     {"title": "two\nlines"},
     {"title": None},
     {"description": "x" * (16 * 1024 + 1)},
     {"description": "é" * (8 * 1024 + 1)},
     {"description": "\0"},
-    {"labels": ["x"] * 2},
     {"labels": [str(n) for n in range(33)]},
     {"labels": ["x" * 65]},
     {"labels": [""]},
+    {"labels": ["x", " "]},
     {"labels": "x"},
     {"column_id": "Backlog"},
     {"column_id": "backlog\n"},
@@ -194,6 +197,27 @@ async def test_what_is_allowed_is_allowed_to_the_last_character(wall: Wall) -> N
     }
     made = await wall.ok("POST", "/cards", most)
     assert {name: made[name] for name in most} == most
+
+
+async def test_blanks_around_and_labels_given_twice_are_left_out(wall: Wall) -> None:
+    sent = {"title": f" {'x' * 300}\n", "labels": ["b", "a", " b", "a "]}
+    made = await wall.ok("POST", "/cards", sent)
+    assert (made["title"], made["labels"]) == ("x" * 300, ["b", "a"])
+    patch = {"version": 1, "title": f"{'x' * 300} ", "labels": ["b", "a", "a"]}
+    assert await wall.ok("PATCH", f"/cards/{made['id']}", patch) == made
+    patch = {"version": 1, "title": " y  z ", "labels": ["c", "c"]}
+    changed = await wall.ok("PATCH", f"/cards/{made['id']}", patch)
+    assert (changed["title"], changed["labels"]) == ("y  z", ["c"])
+
+
+async def test_the_schema_gives_what_a_patch_leaves_out_no_value(wall: Wall) -> None:
+    schemas = (await wall.client.get("/openapi.json")).json()["components"]["schemas"]
+    patches = {name: schema for name, schema in schemas.items() if name.endswith("Patch")}
+    assert list(patches) == ["CardPatch"]
+    for schema in patches.values():
+        assert schema["required"] == ["version"]
+        assert not [name for name, member in schema["properties"].items() if "default" in member]
+    assert schemas["NewCard"]["properties"]["labels"]["default"] == []
 
 
 async def test_pages_hold_every_card_once_in_order(wall: Wall) -> None:

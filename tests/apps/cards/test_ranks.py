@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cardume.apps.cards.ranks import DIGITS, HEAD, MAX_LENGTH, between, spread
@@ -91,7 +91,43 @@ def test_a_gap_takes_hundreds_of_keys_and_then_says_that_it_is_full() -> None:
 @given(st.integers(0, 2000))
 def test_spread_keys_rise_and_leave_room_everywhere(count: int) -> None:
     keys = spread(count)
+    assert keys is not None
     assert keys == sorted(set(keys))
     assert all(len(made) == HEAD for made in keys)
     for before, after in zip([None, *keys], [*keys, None], strict=True):
         assert len(key(before, after)) == HEAD
+
+
+made_keys = st.builds(
+    lambda head, tail: head + tail.rstrip(DIGITS[0]),
+    st.text(DIGITS, min_size=HEAD, max_size=HEAD),
+    st.text(DIGITS[:2] + DIGITS[-2:], max_size=12),
+)
+
+
+@given(st.none() | made_keys, st.none() | made_keys, st.integers(1, 600), st.booleans())
+def test_keys_are_spread_between_two_others_as_short_as_it_goes(
+    one: str | None, other: str | None, count: int, near: bool
+) -> None:
+    if one is not None and near:
+        other = between(one, other if other is not None and other > one else None)
+    if one is not None and other is not None:
+        one, other = sorted((one, other))
+    assume(one != other or one is None)
+    assume((one, other) != (None, DIGITS[0] * HEAD))  # nothing sorts ahead of that
+    keys = spread(count, one, other, MAX_LENGTH)
+    assert keys is not None
+    assert keys == sorted(set(keys))
+    longest = max(map(len, keys))
+    if longest > HEAD:
+        assert spread(count, one, other, longest - 1) is None
+    assert all(len(made) == HEAD or made[-1] != DIGITS[0] for made in keys)
+    for before, after in zip([one, *keys], [*keys, other], strict=True):
+        assert (before or "") < key(before, after)
+        assert after is None or key(before, after) < after
+        assert len(key(before, after)) <= longest
+
+
+def test_where_not_even_the_longest_keys_have_room_nothing_is_spread() -> None:
+    assert spread(1, "V00000", "V00001") is None
+    assert spread(100, "V" * MAX_LENGTH, "V" * (MAX_LENGTH - 1) + "W", MAX_LENGTH) is None

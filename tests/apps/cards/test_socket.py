@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from cardume.apps.cards import Cards, router
+from cardume.engines.memory import MemoryEngine
 from cardume.storage.database import Storage
 from tests.apps.cards.wall import Viewer
 from tests.support.house import House, make_hub, token
@@ -141,3 +142,18 @@ def test_a_card_that_is_not_there_is_3508_and_nobody_comes_without_a_token(
         with stage.connect(path) as client, pytest.raises(Closed) as closed:
             client.receive()
         assert closed.value.code == code
+
+
+def test_a_card_that_is_not_there_leaves_nothing_behind(stage: SocketStage) -> None:
+    engine = stage.house.hub.engine
+    assert isinstance(engine, MemoryEngine)
+    before = set(engine._streams)
+    for id in ("nothing", "card-0", "x" * 200):
+        with (
+            stage.connect(f"/ws/cards/{id}?token={token()}") as client,
+            pytest.raises(Closed) as closed,
+        ):
+            client.receive()
+        assert closed.value.code == 3508
+    assert set(engine._streams) == before
+    assert not [name for name in stage.house.hub.channels() if name.startswith("card:")]

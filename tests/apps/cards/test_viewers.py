@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
-from cardume.apps.cards import changes, ranks
+from cardume.apps.cards import changes
 from cardume.apps.cards.overview import Latest
 from cardume.errors import Refused
 from cardume.hub.options import HubOptions
-from cardume.storage.tables import cards as stored_cards
 from cardume.wire import codes
 from cardume.wire.messages import Position
 from tests.apps.cards.wall import Viewer, Wall, order_of
@@ -95,6 +93,30 @@ async def test_who_comes_back_gets_what_it_missed(wall: Wall) -> None:
     assert held.hear(again.frames).order() == {"plan": [card["id"]]}
 
 
+async def test_of_one_card_a_little_is_kept_for_those_who_come_back(wall: Wall) -> None:
+    card = await wall.card(description="x" * 16_000)
+    viewer = await Peer(wall.hub).enter(f"card:{card['id']}")
+    start = viewer.frames[0]["data"]
+    viewer.leave()
+
+    async def recovered(since: int) -> bool:
+        place = Position(start["epoch"], since)
+        again = await Peer(wall.hub).enter(f"card:{card['id']}", place)
+        again.leave()
+        return bool(again.frames[0]["data"]["recovered"])
+
+    for n in range(5):
+        card = await wall.moved(card, ("plan", "done")[n % 2])
+    assert await recovered(start["offset"] + 2)
+    assert not await recovered(start["offset"])  # five times 16 KiB are more than 64
+    await wall.ok("PATCH", f"/cards/{card['id']}", {"version": 6, "description": ""})
+    for n in range(7, 62):
+        await wall.moved({**card, "version": n}, ("plan", "done")[n % 2])
+    top = start["offset"] + 5 + 1 + 55
+    assert await recovered(top - 50)
+    assert not await recovered(top - 51)
+
+
 # -- many at once -------------------------------------------------------------------------------
 
 
@@ -154,47 +176,6 @@ async def test_cards_sent_behind_one_card_at_once_stand_in_reverse_commit_order(
     told = [frame["data"]["title"] for frame in viewer.of_type("card_moved")]
     stays = [card["title"] for card in others if card["title"] not in told]
     assert await wall.order() == ["anchor", *reversed(told), *stays]
-
-
-async def test_a_column_that_ran_out_of_room_is_spread_and_no_version_grows_stale(
-    wall: Wall, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ranks, "MAX_LENGTH", ranks.HEAD)
-    cards = await wall.cards("top", *(str(n) for n in range(20)))
-    other = await wall.card("elsewhere", "plan")
-    viewer = await wall.subscribe("cards")
-    wanted = [card["title"] for card in cards[1:]]
-    for card in cards[1:]:
-        moved = await wall.moved(card, "backlog", cards[0])
-        assert moved["version"] == 2 or card is cards[1]
-        wanted.remove(card["title"])
-        wanted.insert(0, card["title"])
-        assert await wall.order() == ["top", *wanted]
-    stored = await wall.stored()
-    # Nineteen moves, for the first card was there already; and once everybody, for the spread.
-    assert len(viewer.of_type("card_moved")) == 19 + len(cards)
-    assert stored[other["id"]] == other
-    assert {card["version"] for card in stored.values()} == {1, 2}
-    assert Viewer().hear(viewer.frames).cards == stored
-
-
-async def test_the_end_of_a_column_may_run_out_of_room_as_well(wall: Wall) -> None:
-    cards = await wall.cards("a", "b", "c")
-    low, new, *_ = ranks.spread(3)  # what they will be given: of one it is the other's place now
-    old = [low[:-1], low, ranks.DIGITS[-1] * ranks.MAX_LENGTH]
-    assert new not in old
-    async with wall.storage.write() as tx:
-        for card, place in reversed(list(zip(cards, old, strict=True))):
-            one = update(stored_cards).where(stored_cards.c.card_id == card["id"])
-            await tx.execute(one.values(position=place))
-    viewer = await wall.subscribe("cards")
-    fourth = await wall.card("d")
-    assert await wall.order() == ["a", "b", "c", "d"]
-    assert len(fourth["position"]) == ranks.HEAD
-    assert [f["data"]["title"] for f in viewer.frames[1:]] == ["a", "b", "c", "d"]
-    stored = await wall.stored()
-    assert Viewer().hear(viewer.frames).cards == stored
-    assert {card["version"] for card in stored.values()} == {1}
 
 
 async def test_a_board_is_read_once_until_it_changes_even_while_it_is_read(wall: Wall) -> None:

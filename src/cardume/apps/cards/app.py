@@ -23,6 +23,10 @@ from cardume.transports.apps import current
 from cardume.transports.fastapi import Hub
 from cardume.wire import codes
 
+CARD_HISTORY = 50
+CARD_HISTORY_BYTES = 64 * 1024
+"""Of the publications about one card: a board has 10,000 of them, and each may have a stream."""
+
 
 class Cards:
     """One board of cards on one hub and one database; any user reads and writes.
@@ -73,12 +77,14 @@ class Cards:
         @self.hub.channel(
             "card:{card_id}",
             path="/ws/cards/{card_id}",
-            history=1000,
+            history=CARD_HISTORY,
             history_ttl=3600.0,
+            history_bytes=CARD_HISTORY_BYTES,
             snapshot=self.card,
         )
         async def card(card_id: str, identity: Identity) -> None:
-            """Any authenticated user; a card that is not there has no snapshot."""
+            # Anybody who is somebody; but a card that is not there gets no channel and no stream.
+            await self.card(card_id)
 
     def _declare_actions(self) -> None:
         @self.hub.action("create_card")

@@ -23,6 +23,10 @@ def _is_text(text: str) -> str:
     return text
 
 
+def _merge(items: list[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
 def _differ(items: list[str]) -> list[str]:
     if len(set(items)) < len(items):
         raise ValueError("each one once")
@@ -31,10 +35,18 @@ def _differ(items: list[str]) -> list[str]:
 
 ColumnId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 CardId = Annotated[str, StringConstraints(max_length=64)]
-Title = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(printable)]
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=300),
+    AfterValidator(printable),
+]
 Description = Annotated[str, AfterValidator(_is_text)]
-Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
-Labels = Annotated[list[Label], Field(max_length=32), AfterValidator(_differ)]
+Label = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=64),
+    AfterValidator(printable),
+]
+Labels = Annotated[list[Label], Field(max_length=32), AfterValidator(_merge)]
 Columns = Annotated[list[ColumnId], Field(min_length=1, max_length=50), AfterValidator(_differ)]
 Version = Annotated[int, Field(strict=True, ge=1)]
 """The version that the caller has seen."""
@@ -57,13 +69,16 @@ class NewCard(Body):
 
 
 class CardPatch(Body):
-    """Members that are sent are changed; another `column_id` puts the card at that one's end."""
+    """Members that are sent are changed; another `column_id` puts the card at that one's end.
+
+    What a member is that was not sent is nobody's business: factories keep it out of the schema.
+    """
 
     version: Version
-    title: Title = ""
-    description: Description = ""
-    labels: Labels = []
-    column_id: ColumnId = ""
+    title: Title = Field(default_factory=str)
+    description: Description = Field(default_factory=str)
+    labels: Labels = Field(default_factory=list)
+    column_id: ColumnId = Field(default_factory=str)
 
 
 class CardMove(Body):

@@ -5,17 +5,26 @@ Every function belongs to the caller's transaction.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, literal, select, update
+from sqlalchemy import Row, bindparam, select, update
 
 from cardume.apps.cards.board import MAIN
-from cardume.apps.cards.ranks import between, spread
-from cardume.apps.cards.views import CardView, announce, card_view
+from cardume.apps.cards.ranks import HEAD, MAX_LENGTH, between, spread
+from cardume.apps.cards.views import announce, card_view
 from cardume.errors import Refused
 from cardume.storage.database import Write
 from cardume.storage.tables import cards
 from cardume.wire import codes
+
+NARROW = 32
+"""Cards around a full gap that are given new positions, if those fit at normal length."""
+
+WIDE = 256
+"""Beyond normal length rather than more cards than these: for that long, 20 ms, nobody writes."""
+
+_PUT = update(cards).where(cards.c.card_id == bindparam("id")).values(position=bindparam("place"))
 
 
 async def at_the_end(tx: Write, column_id: str, who: str) -> str:
@@ -24,8 +33,8 @@ async def at_the_end(tx: Write, column_id: str, who: str) -> str:
     last: str | None = (await tx.execute(query.limit(1))).scalar()
     position = between(last, None)
     if position is None:
-        position = between(await _spread(tx, column_id, who), None)
-    assert position is not None
+        await _make_room(tx, column_id, last, who)
+        return await at_the_end(tx, column_id, who)
     return position
 
 
@@ -43,7 +52,7 @@ async def behind(
         return None
     position = between(before, None if follows is None else follows.position)
     if position is None:
-        await _spread(tx, column_id, who)
+        await _make_room(tx, column_id, before, who)
         return await behind(tx, card_id, column_id, after_id, who)
     return position
 
@@ -73,23 +82,60 @@ async def _next(tx: Write, column_id: str, before: str | None) -> Row[Any] | Non
     return (await tx.execute(query.order_by(cards.c.position).limit(1))).first()
 
 
-async def _spread(tx: Write, column_id: str, who: str) -> str | None:
-    """Give every card of a column a new, short position in the same order; the last one.
+class _Step(NamedTuple):
+    card_id: str
+    old: str
+    new: str
 
-    Their versions stay: nobody's next write is stale because others made the gaps narrow.
+
+async def _make_room(tx: Write, column_id: str, before: str | None, who: str) -> None:
+    """Give the cards around the gap behind `before` new positions in the same order.
+
+    Their versions stay: nobody's next write is stale because others made the gap narrow.
     """
-    query = select(cards).where(*_in(column_id)).order_by(cards.c.position)
-    rows = (await tx.execute(query)).all()
-    # No two cards share a position, and an old one may be another's new: out of the way first.
-    aside = literal("~") + cards.c.card_id
-    await tx.execute(update(cards).where(*_in(column_id)).values(position=aside))
-    position: str | None = None
-    for row, position in zip(rows, spread(len(rows)), strict=True):
-        where = cards.c.card_id == row.card_id
-        await tx.execute(update(cards).where(where).values(position=position))
-        moved: CardView = {**card_view(row), "position": position}
-        announce(tx, "card_moved", moved, who)
-    return position
+    steps = await _spread_around(tx, column_id, before)
+    # Whoever goes up waits for those above, whoever goes down for those below. The order stays
+    # what it was, so no two share a position at any moment: the index would refuse it.
+    up = [step for step in reversed(steps) if step.new > step.old]
+    down = [step for step in steps if step.new < step.old]
+    await tx.execute(_PUT, [{"id": step.card_id, "place": step.new} for step in up + down])
+    moved = {step.card_id for step in up + down}
+    query = select(cards).where(*_in(column_id))
+    query = query.where(cards.c.position.between(steps[0].new, steps[-1].new))
+    for row in await tx.execute(query.order_by(cards.c.position)):
+        if row.card_id in moved:
+            announce(tx, "card_moved", card_view(row), who)
+
+
+async def _spread_around(tx: Write, column_id: str, before: str | None) -> list[_Step]:
+    """As few cards around the gap as it takes, in order."""
+    width = NARROW
+    while True:
+        rows, start, end = await _window(tx, column_id, before, width // 2)
+        keys = spread(len(rows), start, end, HEAD if width < WIDE else MAX_LENGTH)
+        if keys is not None:
+            pairs = zip(rows, keys, strict=True)
+            return [_Step(row.card_id, row.position, key) for row, key in pairs]
+        width *= 2
+
+
+async def _window(
+    tx: Write, column_id: str, before: str | None, half: int
+) -> tuple[list[Row[Any]], str | None, str | None]:
+    """Up to `half` cards on either side of a gap, and the positions beyond: None at an end."""
+    query = select(cards.c.card_id, cards.c.position).where(*_in(column_id)).limit(half + 1)
+    above: Sequence[Row[Any]] = ()
+    if before is not None:
+        upwards = query.where(cards.c.position <= before).order_by(cards.c.position.desc())
+        above = (await tx.execute(upwards)).all()
+        query = query.where(cards.c.position > before)
+    below = (await tx.execute(query.order_by(cards.c.position))).all()
+    rows = [*reversed(above[:half]), *below[:half]]
+    return rows, _beyond(above, half), _beyond(below, half)
+
+
+def _beyond(rows: Sequence[Row[Any]], half: int) -> str | None:
+    return rows[half].position if len(rows) > half else None
 
 
 def _in(column_id: str) -> tuple[Any, Any]:
