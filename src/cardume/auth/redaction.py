@@ -26,15 +26,15 @@ MARK = "[redacted]"
 _SECRET = re.compile(
     r"""
       (?P<key> (?:token|api_?key)(?:=|%3D) ) [^\s&"'\#;<>]++
-    | (?P<member> "(?:token|api_key|password)"\s*+:\s*+" ) [^"\\]*+
+    | (?P<member> "(?:token|api_key|runner_key|password)"\s*+:\s*+" ) [^"\\]*+
     | (?P<scheme> (?<![A-Za-z0-9]) bearer (?:\s*+,\s*+|\s++) ) [^\s"',;]++
-    | (?P<header> (?<![A-Za-z0-9-]) (?:authorization|x-api-key|cookie) \s*+:\s*+ ) [^\r\n"']++
+    | (?P<header> (?<![A-Za-z0-9-]) (?:authorization|x-api-key|x-runner-key|cookie) \s*+:\s*+ ) [^\r\n"']++
     | (?<![A-Za-z0-9_-]) (?> (?P<before> [A-Za-z0-9_-]*? ) eyJ )
       [A-Za-z0-9_-]*+ \. [A-Za-z0-9_-]++ \. [A-Za-z0-9_-]*+
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
-_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie"})
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "x-runner-key", "cookie"})
 _formatter = logging.Formatter()
 
 

@@ -18,7 +18,7 @@ from cardume.devices.names import METRIC
 from cardume.errors import Refused
 from cardume.storage.database import Write
 from cardume.storage.tables import alert_rules, alerts, rule_states
-from cardume.transports.bodies import Body, Name, Number
+from cardume.transports.bodies import Body, Name, Number, Patch
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, Page, page, position
 from cardume.transports.problems import ProblemRoute
@@ -53,7 +53,7 @@ class NewRule(RuleBody):
     aquarium_id: int
 
 
-class RulePatch(RuleBody):
+class RulePatch(RuleBody, Patch):
     metric: str = Field("", pattern=f"^{METRIC}$")
 
 
