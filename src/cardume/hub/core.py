@@ -91,6 +91,10 @@ class Core:
             raise HubNotRunning
         return self._auth
 
+    def verify_with(self, verifier: Verifier) -> None:
+        """Let `verifier` decide from now on; who is here already stays."""
+        self._auth = verifier
+
     def check_running(self) -> None:
         """Raise a clear error outside the lifespan, and on a loop that is not the hub's.
 

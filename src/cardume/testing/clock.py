@@ -55,17 +55,33 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: due timers fire in order, tasks they wake run before the next."""
-        until = self._elapsed + seconds
+        await self.advance_until(lambda: False, seconds)
+
+    async def advance_until(self, condition: Callable[[], object], within: float) -> bool:
+        """As `advance`, but time stands still as soon as `condition()` holds. False: it never did.
+
+        Nothing passes if it holds once the tasks that are ready have run.
+        """
+        until = self._elapsed + within
         await settle()
-        while self._timers and self._timers[0][0] <= until:
-            due, _, timer = heapq.heappop(self._timers)
-            if timer.cancelled:
-                continue
-            self._elapsed = max(self._elapsed, due)
+        while not condition():
+            timer = self._next(until)
+            if timer is None:
+                self._elapsed = max(self._elapsed, until)
+                await settle()
+                return bool(condition())
             timer.callback()
             await settle()
-        self._elapsed = until
-        await settle()
+        return True
+
+    def _next(self, until: float) -> _Timer | None:
+        """The timer that is due first, with the time moved to it; None if none is, by `until`."""
+        while self._timers and self._timers[0][0] <= until:
+            due, _, timer = heapq.heappop(self._timers)
+            if not timer.cancelled:
+                self._elapsed = max(self._elapsed, due)
+                return timer
+        return None
 
 
 async def settle(turns: int = 20) -> None:

@@ -34,7 +34,8 @@ from cardume.transports.problems import ProblemRoute
 
 F = TypeVar("F", bound=Function)
 
-_STATE = "cardume_hub"
+STATE = "cardume_hub"
+"""Where the lifespan state of the application holds the hub."""
 
 
 class Hub(BareHub):
@@ -132,7 +133,7 @@ class Hub(BareHub):
         uninstall = install()
         try:
             async with self:
-                yield {_STATE: self}
+                yield {STATE: self}
         finally:
             uninstall()
             if self._own_verifier is not None:
@@ -156,7 +157,7 @@ async def hub_of(connection: HTTPConnection) -> Hub:
     Raises:
         HubNotRunning: it includes none, or its lifespan did not run.
     """
-    hub = getattr(connection.state, _STATE, None)
+    hub = getattr(connection.state, STATE, None)
     if not isinstance(hub, Hub):
         raise HubNotRunning
     return hub
