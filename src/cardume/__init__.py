@@ -1,6 +1,7 @@
 """Cardume: the real-time layer for FastAPI."""
 
 from cardume.auth.identity import Identity, IdentityKind
+from cardume.client import HubClient
 from cardume.errors import (
     CardumeError,
     ConfigurationError,
@@ -17,6 +18,7 @@ from cardume.transports.centrifuge import Centrifuge
 from cardume.transports.fastapi import CurrentHub, CurrentIdentity, Hub
 from cardume.transports.models import RoomEvent, RoomMessage, RoomReply
 from cardume.transports.rooms import Rooms
+from cardume.transports.server_api import ServerApi
 from cardume.wire.events import EventType
 from cardume.wire.messages import Position, Publication
 
@@ -32,6 +34,7 @@ __all__ = [
     "CurrentIdentity",
     "EventType",
     "Hub",
+    "HubClient",
     "HubNotRunning",
     "HubOptions",
     "Identity",
@@ -44,6 +47,7 @@ __all__ = [
     "RoomMessage",
     "RoomReply",
     "Rooms",
+    "ServerApi",
     "SlowPolicy",
     "Unavailable",
     "__version__",

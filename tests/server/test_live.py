@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -29,7 +32,14 @@ def test_health_and_readiness(live: Server) -> None:
 
 
 def test_docs_and_schema_are_on(live: Server) -> None:
-    assert "swagger" in live.client.get("/docs").text
+    for path in ("/docs", "/redoc"):
+        page = live.client.get(path).text
+        assert "http://" not in page.replace("http://www.w3.org", "")
+        assert "https://" not in page
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(loaded) >= 2
+        for address in loaded:
+            assert live.client.get(address).status_code == 200
     schema = live.client.get("/openapi.json").json()
     paths = set(schema["paths"])
     assert {
@@ -65,12 +75,161 @@ def test_an_address_that_is_not_there(live: Server, path: str) -> None:
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_a_wrong_method_and_a_body_too_deep_are_problems(live: Server) -> None:
-    assert live.client.put("/health").status_code == 405
-    headers = {"Authorization": f"Bearer {live.token()}", "Content-Type": "application/json"}
-    deep = live.client.post("/api/v1/aquariums", content="[" * 100_000, headers=headers)
-    assert deep.status_code == 400
-    assert deep.headers["content-type"] == "application/problem+json"
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1/agentss", "/app.js", "/agents/"])
+def test_the_page_is_no_reason_for_405(live: Server, method: str, path: str) -> None:
+    response = live.client.request(method, path)
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/health", "GET"),
+        ("PUT", "/agents", "GET, POST"),
+        ("GET", "/ws/broadcast", "POST"),
+        ("POST", "/api/v1/aquariums/1/overview", "GET"),
+        ("PUT", "/api/v1/aquariums/1", "GET, PATCH, DELETE"),
+        ("HEAD", "/api/publish", "POST"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    live: Server, method: str, path: str, allowed: str
+) -> None:
+    response = live.client.request(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == allowed
+    if method != "HEAD":
+        assert response.json()["code"] == "method_not_allowed"
+        assert allowed in response.json()["detail"]
+
+
+def test_the_page_has_a_head(live: Server) -> None:
+    response = live.client.head("/")
+    assert (response.status_code, response.content) == (200, b"")
+
+
+# -- bodies -----------------------------------------------------------------------------------
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    yield from (b" " * 65_536 for _ in range(size // 65_536))
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("how", ["announced", "chunked"])
+def test_bodies_do_not_fill_the_memory(live: Server, how: str, known: bool) -> None:
+    size = 48 * 1024 * 1024
+    process = psutil.Process(live.process.pid)
+    before = process.memory_info().rss
+    for path, kind in (
+        ("/api/v1/aquariums", "application/json"),
+        ("/api/v1/auth/token", "application/x-www-form-urlencoded"),
+    ):
+        headers = {"Content-Type": kind}
+        if known:
+            headers["Authorization"] = f"Bearer {live.token()}"
+        content = b" " * size if how == "announced" else chunks(size)
+        response = live.client.post(path, content=content, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (413, "limit_exceeded")
+    assert process.memory_info().rss - before < 16 * 1024 * 1024
+
+
+def sendable(live: Server) -> list[tuple[str, str]]:
+    """Every call that takes JSON."""
+    document = live.client.get("/openapi.json").json()
+    return [
+        (method, re.sub(r"\{[^}]*\}", "1", path))
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    ]
+
+
+def test_every_call_wants_to_be_told_that_it_is_json(live: Server) -> None:
+    headers = {"Authorization": f"Bearer {live.token('root', role='admin')}", "X-API-Key": API_KEY}
+    calls = sendable(live)
+    assert len(calls) > 20
+    for method, path in calls:
+        for kind in ("application/x-www-form-urlencoded", ""):
+            sent = {**headers, "Content-Type": kind} if kind else headers
+            response = live.client.request(method, path, content=b"{}", headers=sent)
+            # Centrifugo's server API takes what `curl -d` sends.
+            centrifugos = path.startswith("/api/") and not path.startswith("/api/v1/")
+            wanted = 200 if centrifugos else 415
+            assert response.status_code == wanted, (method, path, response.text)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"\xff", "not valid JSON"),
+        (b'{"a":' * 10_000, "not valid JSON"),
+        (b'{"a":' * 40 + b"1" + b"}" * 40, "nested deeper than 32"),
+        (b'{"a":"\\ud800"}', "not valid JSON"),
+        (b'{"a":NaN}', "not valid JSON"),
+    ],
+)
+def test_every_call_says_alike_what_is_no_json(live: Server, body: bytes, words: str) -> None:
+    headers = {
+        "Authorization": f"Bearer {live.token('root', role='admin')}",
+        "X-API-Key": API_KEY,
+        "Content-Type": "application/json",
+    }
+    for method, path in sendable(live):
+        response = live.client.request(method, path, content=body, headers=headers)
+        if path == "/api/v1/executions/1/log" and response.status_code == 422:
+            continue  # its decoder knows the fields and stops at the first that is none
+        said = (response.status_code, response.json()["detail"])
+        assert said == (400, words), (method, path, response.text)
+
+
+# -- OpenAPI ----------------------------------------------------------------------------------
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for below in node.values():
+            yield from references(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from references(below)
+
+
+def test_the_schema_refers_to_what_it_has_and_declares_problems(live: Server) -> None:
+    document = live.client.get("/openapi.json").json()
+    for reference in set(references(document)):
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+    assert {"type", "title", "status", "detail", "code"} == set(
+        document["components"]["schemas"]["Problem"]["required"]
+    )
+    names = [
+        operation["operationId"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    ]
+    assert len(names) == len(set(names))
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"], (method, path)
+            if path.startswith("/api/v1"):
+                assert {"401", "404", "422"} <= set(operation["responses"]), (method, path)
+            for status, response in operation["responses"].items():
+                if status.startswith("4") and path not in ("/health", "/ready"):
+                    schema = response["content"]["application/problem+json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_who_may_broadcast_is_declared(live: Server) -> None:
+    document = live.client.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    asked = document["paths"]["/ws/broadcast"]["post"]["security"]
+    keys = [schemes[name] for scheme in asked for name in scheme]
+    assert {"type": "apiKey", "in": "header", "name": "X-API-Key"} in keys
 
 
 # -- accounts -------------------------------------------------------------------------------
@@ -205,6 +364,21 @@ def test_no_credential_is_in_the_log_even_at_debug(live: Server) -> None:
     assert f"payload-{marker}" not in log
     assert f"password-{marker}" not in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("path", ["/ws/nothing", "/", "/health", "/ws/aquarium"])
+def test_a_handshake_to_nowhere_is_404(live: Server, path: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://127.0.0.1:{live.port}{path}")
+    answer = refused.value.response
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/aquarium/1"])
+def test_a_websockets_address_asked_as_a_page_says_so(live: Server, path: str) -> None:
+    response = live.client.get(path)
+    assert (response.status_code, response.headers["upgrade"]) == (426, "websocket")
+    assert "WebSocket" in response.json()["detail"]
 
 
 # -- bad input ------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_what_is_asked_wrongly_is_answered_in_centrifugos_shape(live: Server, bo
 
 
 def test_fields_we_do_not_know_are_passed_over(live: Server) -> None:
-    body = {"channel": channel(), "data": 1, "skip_history": True, "b64data": "eA==", "x": {}}
+    body = {"channel": channel(), "data": 1, "skip_history": True, "delta": True, "x": {}}
     assert live.publish(body).json()["result"]["offset"] == 1
 
 

@@ -18,11 +18,13 @@ import cardume
 from cardume.apps import agents, cards, executions
 from cardume.auth.policy import check_origins
 from cardume.clock import SystemClock
+from cardume.engines import engine_from_url
 from cardume.errors import ConfigurationError
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.options import HubOptions
-from cardume.server import accounts, api, http
+from cardume.server import accounts, http
 from cardume.server.demo import Demo
+from cardume.server.metrics import Meters, Metrics
 from cardume.server.samples import sample_cards
 from cardume.server.tokens import signer, verifier
 from cardume.server.visitor import visitor
@@ -33,6 +35,7 @@ from cardume.transports.centrifuge import Centrifuge
 from cardume.transports.fastapi import Hub
 from cardume.transports.problems import problem_for
 from cardume.transports.rooms import Rooms
+from cardume.transports.server_api import ServerApi
 
 APPS = ("aquarium", "agents", "cards", "executions")
 
@@ -45,9 +48,11 @@ class Composition:
         self.settings = settings
         self.clock = SystemClock()
         self._verifier = verifier(settings, self.clock)
+        self.meters = Meters(self.clock)
+        self.engine = self.meters.engine(engine_from_url(settings.engine_url, self.clock))
         self.hub = Hub(
             auth=self._verifier,
-            engine=settings.engine_url,
+            engine=self.engine,
             clock=self.clock,
             options=_hub_options(settings, demo),
         )
@@ -86,20 +91,25 @@ class Composition:
             version=cardume.__version__,
             summary="The real-time layer for FastAPI.",
             lifespan=self._storage_open,
+            docs_url=None,  # as `http.add_docs` has it
+            redoc_url=None,
         )
         app.include_router(self.hub.router)
         app.include_router(accounts.router(self.accounts))
-        app.include_router(api.router(secret(self.settings.api_key)))
+        app.include_router(ServerApi(self.hub, api_key=secret(self.settings.api_key)).router)
         app.include_router(http.router(self, self.settings.apps))
+        app.include_router(self._metrics().router)
         app.include_router(self.rooms.router)
         app.include_router(self.centrifuge.router)
         for router in self._apps():
             app.include_router(router)
+        http.add_docs(app)
         http.mount_page(app)
         app.add_exception_handler(HTTPException, _as_problem)
         app.add_exception_handler(RequestValidationError, _as_problem)
         app.add_exception_handler(ClientDisconnect, _to_nobody)
         app.add_middleware(http.SecurityHeaders)
+        app.add_middleware(self.meters.around)
         if self.settings.allowed_origins:
             app.add_middleware(
                 CORSMiddleware,
@@ -108,6 +118,17 @@ class Composition:
                 allow_headers=["Authorization", "Content-Type"],
             )
         return app
+
+    def _metrics(self) -> Metrics:
+        return Metrics(
+            self.hub,
+            self.engine,
+            self.meters,
+            problems=self.problems,
+            storage_healthy=lambda: self.storage.healthy,
+            waterside=self.waterside,
+            api_key=secret(self.settings.api_key),
+        )
 
     def _apps(self) -> Iterator[APIRouter]:
         """The addresses of the apps that are switched on."""

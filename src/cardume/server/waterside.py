@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from cardume.apps.aquarium import Aquarium, AquariumOptions, router
 from cardume.apps.aquarium.gatekeeper import DeviceGatekeeper
 from cardume.mqtt.intake import Intake
-from cardume.mqtt.listener import Listener
+from cardume.mqtt.listener import Listener, ListenerStats
 from cardume.server.demo import Demo
 from cardume.settings import Settings, secret
 from cardume.storage.database import Storage
@@ -59,6 +59,14 @@ class Waterside:
 
     def problems(self) -> list[str]:
         return [] if self._intake.healthy else ["readings wait for the database"]
+
+    def mqtt(self) -> ListenerStats:
+        """The listener's numbers."""
+        return self._listener.stats()
+
+    def rejected(self) -> Mapping[str, int]:
+        """Messages of devices that were not taken, by reason."""
+        return self._aquarium.ingest.rejects.counts
 
     def routers(self) -> list[APIRouter]:
         """The app's addresses, then the listener: it is the last to start and the first to stop."""

@@ -262,11 +262,11 @@ async def test_a_body_that_does_not_fit_makes_no_agent(crew: Crew) -> None:
 
 
 NO_JSON = [
-    (b'{"agent_type":"x","config":{"n":NaN}}', 422),
-    (b'{"agent_type":"x","config":{"n":1e999}}', 422),
-    (b'{"agent_type":"x","config":{"n":"\\ud800"}}', 422),
-    (b'{"agent_type":"x","config":' + b'{"a":' * 40 + b"1" + b"}" * 41, 422),
-    (b'{"agent_type":"x","config":' + b'{"a":' * 20_000 + b"1" + b"}" * 20_001, 400),
+    (b'{"agent_type":"x","config":{"n":NaN}}', 400),
+    (b'{"agent_type":"x","config":{"n":1e999}}', 400),
+    (b'{"agent_type":"x","config":{"n":"\\ud800"}}', 400),
+    (b'{"agent_type":"x","config":' + b'{"a":' * 40 + b"1" + b"}" * 41, 400),
+    (b'{"agent_type":"x","config":' + b'{"a":' * 20_000 + b"1" + b"}" * 20_001, 413),
     (b'{"agent_type":"x"', 400),
     (b"\xff", 400),
     (b"", 422),

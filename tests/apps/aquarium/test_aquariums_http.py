@@ -167,7 +167,7 @@ async def test_a_wrong_aquarium_is_422(tank: Tank, body: Any) -> None:
     refused(await tank.call("POST", "/aquariums", body), 422)
 
 
-@pytest.mark.parametrize("text", ["{", "\ud800", '{"name":"\\ud800"}', "[" * 100_000, "NaN", ""])
+@pytest.mark.parametrize("text", ["{", "\ud800", '{"name":"\\ud800"}', "[" * 60_000, "NaN", ""])
 async def test_a_body_that_is_no_json_is_refused(tank: Tank, text: str) -> None:
     headers = {"Authorization": f"Bearer {tank.token()}", "Content-Type": "application/json"}
     content = text.encode("utf-8", "surrogatepass")

@@ -61,13 +61,14 @@ async def test_an_old_notebook_does_not_move_the_latest_value(tank: Tank) -> Non
         {"measured_at": 1e300},
     ],
 )
-async def test_a_wrong_reading_is_422(tank: Tank, wrong: dict[str, Any]) -> None:
-    headers = {"Authorization": f"Bearer {tank.token()}"}
+async def test_a_wrong_reading_is_refused(tank: Tank, wrong: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {tank.token()}", "Content-Type": "application/json"}
     content = json.dumps({"metric": "ph", "value": 8, **wrong})
     response = await tank.client.post(
         "/api/v1/aquariums/1/readings", content=content, headers=headers
     )
-    assert response.status_code == 422
+    # Numbers beyond a double are no JSON of ours.
+    assert response.status_code in (400, 422)
     assert await tank.rows(readings) == []
 
 

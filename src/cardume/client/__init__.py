@@ -1,0 +1,5 @@
+"""A hub in another process, reached by its server API."""
+
+from cardume.client.hub_client import HubClient
+
+__all__ = ["HubClient"]
