@@ -3,6 +3,7 @@
     python3 run.py              the demo: server, sample aquarium, simulated devices
     python3 run.py test [...]   the whole test suite (arguments go to pytest)
     python3 run.py bench [NAME] a measurement of bench/: ingest, tasks, cards, executions
+    python3 run.py simulate     a long campaign of the delivery promises (--seeds N --from SEED)
     python3 run.py ARGS...      cardume ARGS...
 
 It makes .venv, installs the locked requirements there (with uv if it is on the PATH, pip
@@ -29,12 +30,14 @@ def main(arguments):
             "Cardume needs Python %d.%d or newer and this is %d.%d: install one, then run it with "
             "that, for example: python%d.%d run.py" % (NEEDS + sys.version_info[:2] + NEEDS)
         )
-    own = arguments[:1] == ["test"] or arguments[:1] == ["bench"]
+    own = arguments[:1] in (["test"], ["bench"], ["simulate"])
     prepare("dev" if own else "server")
     if arguments[:1] == ["test"]:
         run([PYTHON, "-m", "pytest"] + arguments[1:])
     elif arguments[:1] == ["bench"]:
         run(bench(arguments[1:]))
+    elif arguments[:1] == ["simulate"]:
+        run([PYTHON, "-m", "tests.simulation"] + arguments[1:])
     else:
         # The user's own folder stays the current one: that is where the database belongs.
         run([PYTHON, "-m", "cardume"] + (arguments or ["demo"]), folder=os.getcwd())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cardume.hub.filters import TypeFilter
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.outbox import Frame
+from cardume.hub.replayed import Replayed
 from cardume.hub.tags import TagFilter, Tags, tags_of
 from cardume.wire import codes
 from cardume.wire.dialects import Dialect
@@ -88,6 +89,7 @@ class Channel:
         "_groups",
         "_joining",
         "_listeners",
+        "_replayed",
         "attached",
         "delivered",
         "gate",
@@ -114,6 +116,7 @@ class Channel:
         self._joining: set[Subscription] = set()
         self._listeners: set[Subscription] = set()
         """Those who hear who comes and goes."""
+        self._replayed: dict[Dialect, Replayed] = {}
 
     def __len__(self) -> int:
         return len(self._joining) + sum(map(len, self._groups.values()))
@@ -223,6 +226,8 @@ class Channel:
     def lose(self, top: Position) -> None:
         """What led to `top` did not arrive here, or never was: everyone live starts over."""
         self._cut_live()
+        for member in self._waiting:
+            member.connection.lose(member)
         self.position = self.delivered = top
 
     def tell_membership(self, member: Member, joined: bool) -> None:
@@ -263,9 +268,24 @@ class Channel:
         return told - len(overflowed)
 
     def replay(self, subscription: Subscription, publications: Iterable[Publication]) -> None:
-        """Send what a returning subscriber missed, through its filter."""
+        """Send what a returning subscriber missed, through its filter; encoded once for all."""
+        connection = subscription.connection
         for publication in publications:
-            self._send_to(subscription, publication)
+            if not subscription.wants(publication):
+                continue
+            frame = self._frame(connection.dialect, publication)
+            if not connection.offer(frame):
+                connection.close(codes.SLOW)
+
+    def _frame(self, dialect: Dialect, publication: Publication) -> Frame:
+        replayed = self._replayed.get(dialect)
+        if replayed is None:
+            replayed = self._replayed[dialect] = Replayed()
+        frame = replayed.get(publication)
+        if frame is None:
+            frame = Frame(dialect.publication(self.name, publication))
+            replayed.put(publication, frame)
+        return frame
 
     def _follows(self, position: Position) -> bool:
         """Whether nothing is missing between the last publication and this one."""
@@ -274,18 +294,21 @@ class Channel:
     @property
     def live(self) -> bool:
         """Whether anybody here is told by delivery alone."""
-        return bool(self._groups)
+        return bool(self.cursors)
+
+    @property
+    def cursors(self) -> frozenset[Position]:
+        """Where those stand who are told by delivery alone: the live ones, and each that waits."""
+        waiting = frozenset(member.cursor for member in self._waiting)
+        return waiting | {self.position} if self._groups else waiting
+
+    @property
+    def _waiting(self) -> list[Subscription]:
+        return [member for member in self._joining if member.ahead is not None]
 
     def _cut_live(self) -> None:
         for member in [member for members in self._groups.values() for member in members]:
             member.connection.lose(member)
-
-    def _send_to(self, subscription: Subscription, publication: Publication) -> None:
-        if subscription.wants(publication):
-            dialect = subscription.connection.dialect
-            frame = Frame(dialect.publication(self.name, publication))
-            if not subscription.connection.offer(frame):
-                subscription.connection.close(codes.SLOW)
 
 
 def _is_before(position: Position, other: Position) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from itertools import product
 
 from cardume.clock import Clock
 from cardume.engines.base import Engine
@@ -60,21 +61,22 @@ class Watch:
         suspects = [
             (channel, top)
             async for channel, before, top in self._tops(self._roster)
-            if is_suspect(before, channel.position, top)
+            if any(is_suspect(*pair, top) for pair in product(before, channel.cursors))
         ]
         if not suspects:
             return
         await self._clock.sleep(PATIENCE)
         first = dict(suspects)
         async for channel, before, top in self._tops(first):
-            if is_lost(before, channel.position, first[channel], top):
+            pairs = product(before, channel.cursors)
+            if any(is_lost(*pair, first[channel], top) for pair in pairs):
                 detail = f"{channel.name} at {channel.position}, top {top}"
                 self._rejects.note("position_lost", detail)
                 channel.lose(top)
 
     async def _tops(
         self, channels: Iterable[Channel]
-    ) -> AsyncIterator[tuple[Channel, Position, Position]]:
+    ) -> AsyncIterator[tuple[Channel, frozenset[Position], Position]]:
         """Channels with live readers: where each stood, and the top that was read then."""
         for number, channel in enumerate(channels, 1):
             if number % _BREATH == 0:
@@ -82,7 +84,7 @@ class Watch:
             retention = channel.options.retention
             if retention is None or not channel.live:
                 continue
-            before = channel.position
+            before = channel.cursors
             try:
                 replay = await self._engine.replay(channel.name, None, retention, 0)
             except Unavailable:
