@@ -37,9 +37,10 @@ class Device:
 class House:
     """The server process and what may be asked of it."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path, token: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], folder: Path, signer: TokenSigner) -> None:
         self.folder = folder
-        self.token = token
+        self.signer = signer
+        self.token = signer.mint("bench", ttl=86_400.0, role="admin")
         self.database = folder / "cardume.db"
         assert process.stdout is not None
         found = _UP.search(process.stdout.readline())
@@ -56,6 +57,10 @@ class House:
     def memory(self) -> int:
         """Resident bytes."""
         return int(self._process.memory_info().rss)
+
+    def files(self) -> int:
+        """Open files, each connection being one."""
+        return self._process.num_fds()
 
     def register(self, aquariums: int, devices_each: int = 1) -> list[Device]:
         """Create aquariums with devices, over HTTP as anybody would."""
@@ -88,24 +93,32 @@ def _post(api: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str, Any]
 
 
 @contextmanager
-def house(folder: Path | None = None, command: list[str] | None = None) -> Iterator[House]:
+def house(
+    folder: Path | None = None, command: list[str] | None = None, **settings: str
+) -> Iterator[House]:
     """A server that is up; it and its database are gone afterwards.
 
-    `command` is put in front of the server's own, for a profiler.
+    `command` is put in front of the server's own, for a profiler; `settings` are names of the
+    environment.
     """
     secret = secrets.token_urlsafe(32)
-    token = TokenSigner(secret, SystemClock()).mint("bench", ttl=86_400.0, role="admin")
+    signer = TokenSigner(secret, SystemClock())
     with tempfile.TemporaryDirectory(prefix="cardume-bench-", dir=folder) as name:
         serve = [sys.executable, "-m", "cardume", "serve", "--port", "0", "--mqtt-port", "0"]
         process = subprocess.Popen(
             [*(command or []), *serve, "--log-level", "warning"],
             cwd=name,
-            env={**os.environ, "CARDUME_JWT_SECRET": secret, "CARDUME_DRAIN_WINDOW": "0"},
+            env={
+                **os.environ,
+                "CARDUME_JWT_SECRET": secret,
+                "CARDUME_DRAIN_WINDOW": "0",
+                **settings,
+            },
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
-            yield House(process, Path(name), token)
+            yield House(process, Path(name), signer)
         finally:
             process.terminate()
             try:

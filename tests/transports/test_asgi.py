@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from cardume.auth.identity import Identity
 from cardume.auth.tokens import build_verifier
-from cardume.errors import HubNotRunning, Refused
+from cardume.errors import HubNotRunning
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace
 from cardume.hub.options import HubOptions
@@ -103,6 +105,23 @@ async def test_a_visit(hub: Hub) -> None:
     assert hub.audience("room:1") == 0
 
 
+async def test_a_connection_that_ended_is_freed_without_the_garbage_collector(hub: Hub) -> None:
+    socket = Socket()
+    app = visit(hub, socket)
+    await settle()
+    (connection,) = hub.connections_of("anna")
+    trace = weakref.ref(connection.transport)
+    gc.disable()
+    try:
+        socket.leaves()
+        await eventually(app)
+        del connection, app
+        await settle()
+        assert trace() is None
+    finally:
+        gc.enable()
+
+
 async def test_who_stops_reading_is_cut_and_given_up(hub: Hub, clock: FakeClock) -> None:
     socket = Socket()
     app = visit(hub, socket)
@@ -166,15 +185,15 @@ async def test_a_server_that_fails_twice_ends_the_visit_all_the_same(hub: Hub) -
     assert hub.stats.active_connections == 0
 
 
-async def test_a_reply_that_cannot_be_encoded_is_our_fault(hub: Hub) -> None:
-    @hub.action("broken")
-    async def broken(identity: Any, body: dict[str, Any]) -> None:
-        raise Refused(codes.CONFLICT, extra=object())
+async def test_what_breaks_outside_of_a_command_is_our_fault(hub: Hub) -> None:
+    @hub.on_speech
+    def broken(_identity: Identity) -> None:
+        raise ZeroDivisionError
 
     socket = Socket()
     app = visit(hub, socket)
     await settle()
-    socket.says('{"type":"action","data":{"name":"broken"}}')
+    socket.says('{"type":"ping"}')
     await eventually(app)
     assert socket.code == 3004
 

@@ -95,6 +95,9 @@ class AsgiTransport:
             # Servers say "closed" in their own ways; the reader learns it as a disconnect.
             logger.debug("%s: write failed: %s", connection.id, type(error).__name__)
             connection.close(codes.WRITE_ERROR)
+        finally:
+            # A cancelled task holds its traceback, that this frame, and the frame us: a cycle.
+            self._writer = None
 
     async def _drain(self, connection: Connection) -> CloseCode | None:
         """Write until the outbox is empty; then say whether it is time to close."""

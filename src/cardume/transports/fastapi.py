@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.auth.redaction import install
@@ -26,7 +26,7 @@ from cardume.hub.hub import Verifier
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace, Snapshot
 from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
-from cardume.transports.asgi import serve_plain
+from cardume.transports.asgi import Address, PlainAddress, serve
 from cardume.transports.door import identify_request
 from cardume.transports.events import ChannelEvents
 from cardume.transports.history import Count, HistoryPage, Reverse, Since, read_history
@@ -120,12 +120,8 @@ class Hub(BareHub):
         if missing:
             raise ConfigurationError(f"path {path!r} has to hold {', '.join(missing)}")
 
-        template = namespace.template.text
-
-        async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-            await serve_plain(self, namespace, scope, receive, send)
-
-        self.router.routes.append(WebSocketRoute(path, _Endpoint(endpoint), name=template))
+        endpoint = _Endpoint(self, PlainAddress(namespace))
+        self.router.routes.append(WebSocketRoute(path, endpoint, name=namespace.template.text))
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[dict[str, Any]]:
@@ -143,12 +139,13 @@ class Hub(BareHub):
 class _Endpoint:
     """An ASGI app and not a function, or Starlette would wrap it in a WebSocket of its own."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, hub: Hub, address: Address) -> None:
+        self._hub = hub
+        self._address = address
         self.__name__ = "cardume"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        await serve(self._hub, self._address, scope, receive, send)
 
 
 async def hub_of(connection: HTTPConnection) -> Hub:

@@ -1,0 +1,129 @@
+"""Measures a reconnect storm: all clients are cut at once, miss some publications and come back.
+
+    python3 run.py bench storm                             5,000 clients, both dialects: 1-2 minutes
+    python3 run.py bench storm --clients 500 --storms 3    once and shortly
+
+A fresh server and one aquarium. Each client has a token of its own whose claim lets it in, and
+its connection is cut without a close frame. Then ten readings are published, and all come back
+with the place they know, as fast as the server takes them: 256 handshakes under way at a time.
+The server's own limits hold (`handshakes_per_second` is 2,000, and as many at once); whoever is
+turned away with 429 comes again, and is counted. Every figure is the median of the storms.
+
+Every client has to be told `recovered: true` and to get the ten, in order, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from msgspec.structs import replace
+
+from floor import send_floor
+from guests import KINDS, Guests, Kind, Visit
+from house import MIB, House, house
+from peer import Peer, peer
+from speaker import KEY, Speaker
+
+TEXT = "x" * 150
+
+Figures = dict[str, float]
+
+
+def measure(given: argparse.Namespace, kind: Kind) -> Figures:
+    """Some storms on a fresh server."""
+    with house(given.folder, CARDUME_API_KEY=KEY) as server, peer(Guests) as guests:
+        floor = send_floor()
+        aquarium = server.register(1)[0].aquarium_id
+        speaker = Speaker(server, aquarium)
+        speaker.say(TEXT)
+        tokens = [
+            server.signer.mint(f"user{number}", ttl=86_400.0, aquariums=[aquarium])
+            for number in range(given.clients)
+        ]
+        place = (speaker.epoch, speaker.offset)
+        storm = Storm(server, guests, tokens)
+        visit = Visit(kind, server.port, aquarium, *place, missed=0, at_once=given.at_once)
+        return storm.measure(visit, speaker, given) | {"send() floor µs": floor}
+
+
+class Storm:
+    """A server, its clients, and what happens to them."""
+
+    def __init__(self, server: House, guests: Peer, tokens: list[str]) -> None:
+        self._server = server
+        self._guests = guests
+        self._tokens = tokens
+        self._files = server.files()
+
+    def measure(self, visit: Visit, speaker: Speaker, given: argparse.Namespace) -> Figures:
+        empty = self._server.memory()
+        quiet = self._come(visit)
+        full = self._server.memory()
+        storms = []
+        for _ in range(given.storms):
+            cut = self._cut()
+            visit = replace(visit, offset=speaker.offset, missed=given.missed)
+            for _ in range(given.missed):
+                speaker.say(TEXT)
+            storms.append(self._come(visit) | {"cut": cut})
+        return {
+            "seconds": median(storm["seconds"] for storm in storms),
+            "server CPU µs/client": median(storm["spent"] for storm in storms),
+            "of it without anything missed": quiet["spent"],
+            "µs to forget one": median(storm["cut"] for storm in storms),
+            "KiB/connection": (full - empty) / len(self._tokens) / 1024,
+            "MiB more in the end": (self._server.memory() - full) / MIB,
+            "turned away": sum(storm["refused"] for storm in storms),
+            "all whole": float(not any(storm["faults"] for storm in [quiet, *storms])),
+        }
+
+    def _come(self, visit: Visit) -> dict[str, Any]:
+        """All of them; `spent` is the server's CPU in microseconds for each."""
+        before = self._server.cpu()
+        came: dict[str, Any] = self._guests.ask("come", visit=visit, tokens=self._tokens)
+        spent = self._server.cpu() - before
+        return came | {"spent": spent / len(self._tokens) * 1e6}
+
+    def _cut(self) -> float:
+        """Everybody at once; the server's CPU in microseconds until it has forgotten each."""
+        before = self._server.cpu()
+        self._guests.ask("leave")
+        while self._server.files() > self._files:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        return (self._server.cpu() - before) / len(self._tokens) * 1e6
+
+
+def main() -> None:
+    """Run it, print markdown; exit with 1 where a client was told too little or too much."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser.add_argument("--clients", type=int, default=5000)
+    parser.add_argument("--storms", type=int, default=5)
+    parser.add_argument("--missed", type=int, default=10)
+    parser.add_argument("--at-once", type=int, default=256, help="handshakes under way")
+    parser.add_argument("--dialect", choices=KINDS, action="append")
+    parser.add_argument("--folder", type=Path, help="where the temporary database goes")
+    given = parser.parse_args()
+    kinds = given.dialect or KINDS
+    runs = {kind: measure(given, kind) for kind in kinds}
+    print(f"{given.clients} clients, {given.missed} missed; median of {given.storms} storms\n")
+    print("| dialect | " + " | ".join(runs[kinds[0]]) + " |")
+    print("|---" * (1 + len(runs[kinds[0]])) + "|")
+    for kind, run in runs.items():
+        print(f"| {kind} | " + " | ".join(_cell(*figure) for figure in run.items()) + " |")
+    raise SystemExit(0 if all(run["all whole"] for run in runs.values()) else 1)
+
+
+def _cell(name: str, value: float) -> str:
+    if name == "all whole":
+        return "yes" if value else "**NO**"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main()

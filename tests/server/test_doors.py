@@ -1,0 +1,119 @@
+"""WebSockets go past the application's middleware, and leave nothing behind when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+import websockets
+from fastapi import Depends, FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cardume.auth.identity import Identity
+from cardume.auth.tokens import build_verifier
+from cardume.clock import SystemClock
+from cardume.server.doors import Doors
+from cardume.server.protocols import Http, WebSocket
+from cardume.transports.fastapi import Hub
+from tests.support.house import SECRET, token
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - a server says it by no event
+            await asyncio.sleep(0.01)
+
+
+class Turnstile:
+    """A middleware that counts."""
+
+    def __init__(self, app: ASGIApp, passed: list[str]) -> None:
+        self._app = app
+        self._passed = passed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._passed.append(scope["type"])
+        await self._app(scope, receive, send)
+
+
+def welcome() -> str:
+    return "from the application"
+
+
+class House:
+    """An application with one address behind a door, served for real."""
+
+    def __init__(self) -> None:
+        self.passed: list[str] = []
+        self.asked: list[tuple[int, str]] = []
+        self.hub = Hub(auth=build_verifier(clock=SystemClock(), secret=SECRET))
+
+        @self.hub.channel("room:{room_id}", path="/ws/room/{room_id}", history=10)
+        async def room(room_id: int, identity: Identity, said: str = Depends(welcome)) -> None:
+            self.asked.append((room_id, said))
+
+        self.app = FastAPI()
+        self.app.include_router(self.hub.router)
+        self.app.add_middleware(Turnstile, passed=self.passed)
+        self.server: Any = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[int]:
+        doors = Doors(self.app, self.hub.router.routes)
+        config = uvicorn.Config(doors, port=0, http=Http, ws=WebSocket, log_config=None)
+        self.server = uvicorn.Server(config)
+        serving = asyncio.create_task(self.server._serve())
+        await until(lambda: self.server.started)
+        try:
+            yield self.server.servers[0].sockets[0].getsockname()[1]
+        finally:
+            self.server.should_exit = True
+            await serving
+
+
+async def test_a_websocket_enters_past_the_middleware_with_parameters_and_overrides() -> None:
+    house = House()
+    house.app.dependency_overrides[welcome] = lambda: "overridden"
+    async with house.open() as port:
+        house.passed.clear()
+        where = f"ws://127.0.0.1:{port}/ws/room/7?token={token()}"
+        async with websockets.connect(where) as socket:
+            assert '"room:7"' in str(await socket.recv())
+    assert "websocket" not in house.passed
+    assert house.asked == [(7, "overridden")]
+
+
+async def test_everything_else_goes_through_the_application() -> None:
+    house = House()
+    async with house.open() as port:
+        house.passed.clear()
+        with pytest.raises(websockets.InvalidStatus, match="403"):
+            await websockets.connect(f"ws://127.0.0.1:{port}/ws/nowhere")
+    assert "websocket" in house.passed
+
+
+async def test_a_connection_that_was_cut_is_freed_without_the_garbage_collector() -> None:
+    house = House()
+    async with house.open() as port:
+        where = f"ws://127.0.0.1:{port}/ws/room/7?token={token()}"
+        gc.collect()
+        gc.disable()
+        try:
+            socket = await websockets.connect(where)
+            await socket.recv()
+            traces = []
+            for protocol in house.server.server_state.connections:
+                traces += [weakref.ref(protocol), weakref.ref(protocol.conn)]
+            del protocol
+            assert len(traces) == 2
+            assert not any(type(thing) is Http for thing in gc.get_objects())
+            socket.transport.abort()
+            await until(lambda: all(trace() is None for trace in traces))
+        finally:
+            gc.enable()
