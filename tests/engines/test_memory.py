@@ -105,3 +105,41 @@ async def test_what_is_held_by_key_is_not_forgotten_until_it_is_taken_away() -> 
     await engine.publish("room:1", Publication(data=b"null", time=1.0, key="k"), keep)
     await wait()
     assert (await engine.latest("room:1", keep)).top.epoch != old.epoch
+
+
+async def test_names_that_were_only_asked_for_are_not_kept() -> None:
+    clock = FakeClock()
+    engine = MemoryEngine(clock)
+    for n in range(100):
+        first = await engine.history(f"room:{n}", None, KEEP, 10, False)
+        assert (await engine.replay(f"room:{n}", None, KEEP, 10)).top == first.top
+        assert (await engine.latest(f"room:{n}", KEEP)).top == first.top
+    assert len(engine._streams) == 0
+    assert await engine.publish("room:7", SAID, KEEP) == Position(
+        (await engine.history("room:7", None, KEEP, 0, False)).top.epoch, 1
+    )
+    assert first.top.epoch == (await engine.publish("room:99", SAID, KEEP)).epoch
+
+
+async def test_an_empty_channel_is_kept_while_anybody_is_there() -> None:
+    clock = FakeClock()
+    engine = MemoryEngine(clock)
+    await engine.publish("forgotten", SAID, KEEP)
+    await engine.subscribe("room:1")
+    told = (await engine.replay("room:1", None, KEEP, 10)).top
+    await clock.advance(100_000)
+    for _ in range(512):
+        await engine.publish("busy", SAID, KEEP)
+    assert "forgotten" not in engine._streams
+    assert (await engine.replay("room:1", told, KEEP, 10)).publications == ()
+    await engine.unsubscribe("room:1")
+    assert "room:1" not in engine._streams
+    assert await engine.publish("room:1", SAID, KEEP) != Position(told.epoch, 1), "another one"
+
+
+async def test_what_was_said_outlives_the_last_subscriber() -> None:
+    engine = MemoryEngine(FakeClock())
+    await engine.subscribe("room:1")
+    first = await engine.publish("room:1", SAID, KEEP)
+    await engine.unsubscribe("room:1")
+    assert (await engine.history("room:1", None, KEEP, 10, False)).top == first

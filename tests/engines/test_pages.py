@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cardume.engines.base import Page, Retention, StateFull
 from cardume.engines.stream import NOTHING, Stream
-from cardume.wire.messages import Position, Publication
+from cardume.wire.messages import Position, Publication, weight
 
 EPOCH = "e"
 
@@ -80,7 +80,8 @@ def test_what_is_too_old_is_no_part_of_a_page() -> None:
 class Keyed(RuleBasedStateMachine):
     """Publications under keys, in a stream that holds few of them."""
 
-    KEEP = Retention(2, 60.0, octets=40, keys=4)
+    BARE = weight(Publication(data=b"", time=0.0, key="a"))
+    KEEP = Retention(2, 60.0, octets=3 * BARE + 40, keys=4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class Keyed(RuleBasedStateMachine):
             if data != NOTHING:
                 after[key] = data
         grows = key is not None and data != NOTHING
-        full = grows and (len(after) > 4 or sum(map(len, after.values())) > 40)
+        full = grows and (len(after) > 4 or self.octets(after) > self.KEEP.octets)
         before, publication = self.stream.top, Publication(data=data, time=0.0, key=key)
         try:
             self.stream.append(publication, self.KEEP, 0.0)
@@ -108,6 +109,9 @@ class Keyed(RuleBasedStateMachine):
         else:
             assert not full
             self.held = after
+
+    def octets(self, held: dict[str, bytes]) -> int:
+        return sum(len(data) + self.BARE for data in held.values())
 
     @invariant()
     def the_latest_of_every_key_is_held(self) -> None:

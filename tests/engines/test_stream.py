@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cardume.engines.base import Retention
 from cardume.engines.stream import Stream
-from cardume.wire.messages import Position, Publication
+from cardume.wire.messages import Position, Publication, weight
 
 KEEP = Retention(5, 10.0)
 
@@ -45,18 +45,27 @@ def test_the_limit_bounds_a_replay_wholly_or_not_at_all() -> None:
 
 
 def test_history_is_bounded_in_bytes() -> None:
-    stream, keep = Stream("e", 0.0), Retention(100, 10.0, octets=10)
+    stream, keep = Stream("e", 0.0), Retention(100, 10.0, octets=3 * weight(said("")) + 10)
     for text in ("aaaa", "bbbb", "cc"):
         stream.append(said(text), keep, 0.0)
     assert len(stream) == 3
-    stream.append(said("d"), keep, 0.0)
+    stream.append(said(""), keep, 0.0)
     assert stream.replay(Position("e", 0), keep, 300, 0.0).publications is None
     whole = stream.replay(Position("e", 1), keep, 300, 0.0).publications
     assert whole is not None
-    assert [publication.data for publication in whole] == [b"bbbb", b"cc", b"d"]
-    stream.append(said("x" * 11), keep, 0.0)
+    assert [publication.data for publication in whole] == [b"bbbb", b"cc", b""]
+    stream.append(said("x" * keep.octets), keep, 0.0)
     assert len(stream) == 0
     assert stream.position == Position("e", 5)
+
+
+def test_what_is_said_beside_the_data_counts_too() -> None:
+    tags = {f"tag {n}": "v" * 200 for n in range(15)}
+    tagged = Publication(data=b"1", time=0.0, tags=tags)
+    stream, keep = Stream("e", 0.0), Retention(100, 10.0, octets=10_000, keys=100)
+    for _ in range(10):
+        stream.append(tagged, keep, 0.0)
+    assert 10_000 - weight(tagged) < len(stream) * weight(tagged) <= 10_000
 
 
 @dataclass

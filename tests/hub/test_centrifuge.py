@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from cardume.auth.identity import Identity
 from cardume.auth.tokens import build_verifier
-from cardume.errors import Refused
+from cardume.errors import Refused, Unavailable
 from cardume.hub.centrifuge import DIALECT, Client, Clients
 from cardume.hub.centrifuge_commands import lifetime
 from cardume.hub.hub import Hub
@@ -692,3 +692,282 @@ async def test_who_does_not_read_is_not_answered(peer: Peer, hub: Hub, clock: Fa
     answers = [frame["subscribe"] for frame in peer.frames if "subscribe" in frame]
     assert [answer["recovered"] for answer in answers] == [True] * 4
     assert peer.code is None
+
+
+# -- taken off while it comes on ----------------------------------------------------------------
+
+
+def slow_board(hub: Hub, name: str = "slow:{id}") -> asyncio.Event:
+    """Channels whose snapshot waits for what is returned."""
+    gate = asyncio.Event()
+
+    async def state(id: str) -> dict[str, str]:
+        await gate.wait()
+        return {"board": id}
+
+    declare(hub, name, history=20, snapshot=state)
+    return gate
+
+
+async def test_who_was_taken_off_while_a_snapshot_loads_is_not_told_to_be_on(
+    peer: Peer, hub: Hub
+) -> None:
+    gate = slow_board(hub)
+    put = asyncio.create_task(hub.subscribe("anna", "slow:1"))
+    await settle()
+    assert hub.unsubscribe("anna", "slow:1") == 1
+    gate.set()
+    assert await put == 0
+    assert [list(push)[1] for push in peer.pushes] == ["unsubscribe"]
+    assert peer.connection.subscriptions == {}
+
+
+async def test_a_subscribe_that_was_taken_off_meanwhile_is_refused_for_now(
+    peer: Peer, hub: Hub
+) -> None:
+    gate = slow_board(hub)
+    coming = asyncio.create_task(peer.subscribe("slow:1"))
+    await settle()
+    hub.unsubscribe("anna", "slow:1")
+    gate.set()
+    assert (await coming)["error"] == {
+        "code": 108,
+        "message": "taken off the channel meanwhile",
+        "temporary": True,
+    }
+    assert len(peer.pushes) == 1
+
+
+async def test_an_old_token_does_not_end_what_came_back_with_a_new_one(
+    peer: Peer, clock: FakeClock, hub: Hub
+) -> None:
+    gate = slow_board(hub)
+    gate.set()
+    await peer.subscribe("slow:1", token=token(channel="slow:1", ttl=20))
+    peer.connection.lose(peer.connection.subscriptions["slow:1"])
+    gate.clear()
+    again = token(channel="slow:1", ttl=200)
+    coming = asyncio.create_task(peer.subscribe("slow:1", token=again))
+    await settle()
+    await clock.advance(21)
+    gate.set()
+    assert "subscribe" in await coming
+    assert [push["unsubscribe"]["code"] for push in peer.pushes] == [2500]
+    assert "slow:1" in peer.connection.subscriptions
+
+
+async def test_an_old_token_does_not_end_what_the_server_did(
+    peer: Peer, clock: FakeClock, hub: Hub
+) -> None:
+    await peer.subscribe("vault:1", token=token(channel="vault:1", ttl=20))
+    hub.unsubscribe("anna", "vault:1")
+    await hub.subscribe("anna", "vault:1")
+    await clock.advance(24)
+    assert "vault:1" in peer.connection.subscriptions
+
+
+async def test_a_token_that_comes_with_the_timer_is_in_time(
+    clients: Clients, clock: FakeClock
+) -> None:
+    """The timer has fired, and its task runs after the refresh."""
+    hub = clients.hub
+    peer = await Peer(clients, Identity("anna", expires_at=clock.now() + 30)).enter()
+    shown = token(channel="vault:1", ttl=30)
+    await peer.subscribe("vault:1", token=shown)
+    await peer.say(refresh={"token": token(ttl=200)})
+    shown = token(channel="vault:1", ttl=200)
+    await peer.say(sub_refresh={"channel": "vault:1", "token": shown})
+    await hub._expired([peer.connection.id])
+    await clients._expired([(peer.connection.id, "vault:1")])
+    assert (peer.code, peer.pushes) == (None, [])
+    peer.connection.identity = ANNA
+    hub.watch_expiry(peer.connection)
+    await hub._expired([peer.connection.id])
+    assert peer.code is None
+
+
+# -- before and after the answer to `connect` ---------------------------------------------------
+
+
+async def test_nothing_goes_before_the_answer_to_connect(clients: Clients, hub: Hub) -> None:
+    """An SDK forgets the channels that this answer does not name."""
+    gate = slow_board(hub)
+    peer = Peer(clients, identity(subs={"slow:1": {}}))
+    entering = asyncio.create_task(peer.enter())
+    await settle()
+    assert await hub.subscribe("anna", "room:1") == 1
+    peer.connection.send("hello")
+    await hub.publish("room:1", None, 1)
+    assert peer.frames == []
+    gate.set()
+    await entering
+    assert list(peer.frames[0]["connect"]["subs"]) == ["slow:1"]
+    kinds = [next(kind for kind in push if kind != "channel") for push in peer.pushes]
+    assert kinds == ["subscribe", "message", "pub"]
+    assert peer.said() == [1]
+
+
+async def test_the_answer_to_connect_leaves_out_what_was_taken_off_again(
+    clients: Clients, hub: Hub
+) -> None:
+    gate = slow_board(hub)
+    peer = Peer(clients, identity(subs={"room:1": {}, "slow:1": {}}))
+    entering = asyncio.create_task(peer.enter())
+    await settle()
+    hub.unsubscribe("anna", "room:1")
+    gate.set()
+    await entering
+    assert list(peer.frames[0]["connect"]["subs"]) == ["slow:1"]
+    assert set(peer.connection.subscriptions) == {"slow:1"}
+
+
+async def test_a_queue_that_leaves_the_answer_to_connect_no_room(
+    clients: Clients, hub: Hub
+) -> None:
+    gate = slow_board(hub)
+    peer = Peer(clients, identity(subs={"slow:1": {}}))
+    entering = asyncio.create_task(peer.enter())
+    await settle()
+    peer.connection.send("hello", "x" * (64 * 1024 - 150))
+    gate.set()
+    await entering
+    assert (peer.code, peer.frames) == (3008, [])
+
+
+def big_boards(hub: Hub, size: int) -> None:
+    async def state(id: str) -> str:
+        if id == "bug":
+            raise ValueError
+        if id == "away":
+            raise Unavailable("not now")
+        return "x" * size
+
+    declare(hub, "big:{id}", history=20, snapshot=state)
+
+
+async def test_snapshots_that_are_too_much_for_one_answer_follow_it(
+    clients: Clients, hub: Hub, clock: FakeClock
+) -> None:
+    big_boards(hub, 20_000)
+    names: dict[str, Any] = {f"big:{n}": {} for n in range(6)}
+    peer = Peer(clients, identity(subs={"room:1": {}, **names}), stalled=True)
+    entering = asyncio.create_task(peer.enter())
+    await clock.advance(1)
+    assert set(peer.connection.subscriptions) == {"room:1", "big:0"}
+    for _ in names:
+        peer.transport.read()
+        await clock.advance(0.5)
+    await entering
+    peer.transport.read()
+    assert list(peer.frames[0]["connect"]["subs"]) == ["room:1"]
+    assert [push["channel"] for push in peer.pushes] == list(names)
+    assert all(len(push["subscribe"]["data"]["snapshot"]) == 20_000 for push in peer.pushes)
+    assert set(peer.connection.subscriptions) == {"room:1", *names}
+    assert peer.code is None
+
+
+async def test_a_snapshot_waits_until_an_outbox_has_room_for_it(
+    clients: Clients, hub: Hub, clock: FakeClock
+) -> None:
+    big_boards(hub, 60_000)
+    peer = await Peer(clients, stalled=True).enter()
+    peer.connection.send("hello", "x" * 10_000)
+    asked = '{"id":2,"subscribe":{"channel":"big:1"}}'
+    coming = asyncio.create_task(peer.hear(asked))
+    await clock.advance(1)
+    await hub.publish("big:1", None, 1)
+    peer.transport.read()
+    await clock.advance(1)
+    await coming
+    peer.transport.read()
+    assert [frame.get("id") for frame in peer.frames] == [1, None, 2, None]
+    assert (peer.code, peer.said("big:1")) == (None, [1])
+
+
+@pytest.mark.parametrize("name", ["big:bug", "big:away"])
+async def test_a_channel_that_fails_takes_no_other_with_it(
+    clients: Clients, hub: Hub, name: str
+) -> None:
+    big_boards(hub, 10)
+    peer = await Peer(clients, identity(subs={name: {}, "big:1": {}})).enter()
+    assert list(peer.frames[0]["connect"]["subs"]) == ["big:1"]
+    assert set(peer.connection.subscriptions) == {"big:1"}
+    assert peer.code is None
+
+
+# -- who is answered slowly ---------------------------------------------------------------------
+
+
+async def test_who_waits_for_us_is_not_closed_for_a_pong_that_we_did_not_read(
+    peer: Peer, clock: FakeClock, hub: Hub
+) -> None:
+    gate = slow_board(hub)
+    coming = asyncio.create_task(peer.subscribe("slow:1"))
+    await clock.advance(40)
+    assert peer.code is None
+    gate.set()
+    await coming
+    await clock.advance(7.9)
+    assert peer.code is None
+    await peer.hear("{}")
+    await clock.advance(24)
+    assert peer.code is None
+
+
+async def test_but_soon_afterwards(peer: Peer, clock: FakeClock, hub: Hub) -> None:
+    gate = slow_board(hub)
+    coming = asyncio.create_task(peer.subscribe("slow:1"))
+    await clock.advance(40)
+    gate.set()
+    await coming
+    await clock.advance(8.1)
+    assert peer.code == 3012
+
+
+async def test_who_reads_nothing_for_a_minute_is_slow(peer: Peer, clock: FakeClock) -> None:
+    peer.transport.stalled = True
+    peer.connection.send("hello", "x" * 30_000)
+    asking = asyncio.create_task(peer.hear('{"id":2,"ping":{}}'))
+    await clock.advance(59)
+    assert peer.code is None
+    await clock.advance(2)
+    await asking
+    assert peer.code == 3008
+
+
+async def test_looks_at_a_full_outbox_become_rare(peer: Peer, clock: FakeClock) -> None:
+    peer.transport.stalled = True
+    peer.connection.send("hello", "x" * 30_000)
+    asking = asyncio.create_task(peer.hear('{"id":2,"ping":{}}'))
+    await clock.advance(1)
+    looks = 0
+
+    def count() -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    await clock.advance_until(count, 10)
+    assert looks <= 45
+    peer.transport.stalled = False
+    peer.transport.read()
+    await clock.advance(0.3)
+    await asking
+    assert peer.frames[-1] == {"id": 2, "ping": {}}
+
+
+async def test_a_place_moves_on_where_a_filter_leaves_nothing(peer: Peer, hub: Hub) -> None:
+    """Else a client would be told the same again, until history has forgotten its place."""
+    start = await hub.publish("room:1", "wanted", 0)
+    for number in range(5):
+        await hub.publish("room:1", "other", number)
+    where = {"recover": True, "epoch": start.epoch, "offset": start.offset}
+    wanted = {"key": "type", "cmp": "eq", "val": "wanted"}
+    answer = (await peer.subscribe("room:1", tf=wanted, **where))["subscribe"]
+    assert (answer["recovered"], answer["offset"]) == (True, 6)
+    assert "publications" not in answer
+
+
+async def test_only_subscribers_may_count_who_is_there(clients: Clients, peer: Peer) -> None:
+    await (await Peer(clients).enter()).subscribe("room:1")
+    assert error(await peer.say(presence_stats={"channel": "room:1"})) == 103

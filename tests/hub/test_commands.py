@@ -11,10 +11,15 @@ from pydantic import BaseModel
 
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.errors import Refused, Unavailable
+from cardume.hub.channel import Subscription
+from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
+from cardume.hub.rooms import Guest, Lobby
 from cardume.testing import FakeClock
 from cardume.wire import codes
+from cardume.wire.dialects.rooms import RoomsDialect
+from cardume.wire.messages import Said
 from tests.support.peers import Frame, Peer, declare
 
 
@@ -49,6 +54,10 @@ async def hub(clock: FakeClock) -> AsyncIterator[Hub]:
     @made.action("move")
     async def move(identity: Identity, body: Move) -> dict[str, str]:
         return {"by": identity.sub, "column": body.column}
+
+    @made.action("fill")
+    async def fill(identity: Identity, body: dict[str, Any]) -> str:
+        return "x" * int(body["size"])
 
     @made.action("nothing")
     async def nothing(identity: Identity, body: dict[str, Any]) -> None:
@@ -212,12 +221,18 @@ async def test_the_bucket_fills_again(peer: Peer, clock: FakeClock) -> None:
     assert (await ask(peer, subscribe))[0] == "error"
 
 
-async def test_pings_and_refreshes_are_free(peer: Peer) -> None:
+async def test_pings_are_free(peer: Peer) -> None:
     for _ in range(200):
         assert (await ask(peer, {"type": "ping"}))[0] == "pong"
-        refreshed = await ask(peer, {"type": "refresh", "data": {"token": "anna"}})
-        assert refreshed[0] == "refreshed"
     assert (await ask(peer, {"type": "subscribe", "data": {"types": ["a"]}}))[0] == "subscribed"
+
+
+async def test_refreshes_are_not(peer: Peer) -> None:
+    refresh = {"type": "refresh", "data": {"token": "anna"}}
+    for _ in range(60):
+        assert (await ask(peer, refresh))[0] == "refreshed"
+    answer = await ask(peer, refresh)
+    assert (answer[0], answer[1]["code"]) == ("error", "rate_limited")
 
 
 async def test_a_refused_refresh_is_an_error_like_any_other(peer: Peer) -> None:
@@ -233,3 +248,57 @@ async def test_who_pings_and_does_not_read_is_cut(hub: Hub) -> None:
             break
         await flood.say({"type": "ping"})
     assert flood.code == 3008
+
+
+async def test_an_answer_larger_than_an_outbox_is_no_fault_of_the_reader(
+    hub: Hub, peer: Peer
+) -> None:
+    most = peer.connection.outbox.limit
+    fits = {"type": "action", "data": {"name": "fill", "size": most - 100}, "id": 1}
+    assert (await ask(peer, fits))[0] == "result"
+    answer = await ask(peer, fits | {"data": {"name": "fill", "size": most}, "id": 2})
+    assert answer[0::2] == ("error", 2)
+    assert answer[1] == {
+        "code": "limit_exceeded",
+        "message": "the answer is larger than an outbox",
+    }
+    assert peer.live
+    with pytest.raises(Refused, match="larger than an outbox"):
+        peer.connection.send("note", "x" * most)
+    assert peer.live
+
+
+async def test_an_answer_that_has_no_json_form_is_an_error_and_logged(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    member = Peer(hub, dialect=RoomsDialect())
+    guest, info = Guest(Lobby(hub, (), ()), member.connection), '{"action": "info"}'
+    member.connection.metadata["broken"] = object()
+    await guest.hear(info)
+    assert member.live
+    assert "could not be encoded" in caplog.text
+    assert not member.frames[-1]["success"]
+    member.connection.metadata.clear()
+    await guest.hear(info)
+    assert member.frames[-1]["success"]
+
+
+async def test_a_refusal_that_has_no_json_form_is_an_error_too(hub: Hub, peer: Peer) -> None:
+    @hub.action("broken")
+    async def broken(identity: Identity, body: dict[str, Any]) -> None:
+        raise Refused(codes.CONFLICT, extra=object())
+
+    answer = await ask(peer, {"type": "action", "data": {"name": "broken"}, "id": 5})
+    assert answer == ("error", {"code": "internal", "message": "internal server error"}, 5)
+    assert peer.live
+
+
+async def test_who_cannot_be_greeted_is_not_on_the_channel(hub: Hub) -> None:
+    peer = Peer(hub)
+
+    def greet(_subscription: Subscription, _entry: Entry) -> None:
+        peer.connection.reply(Said("note", b'"%b"' % (b"x" * peer.connection.outbox.limit)))
+
+    with pytest.raises(Refused):
+        await enter(hub, peer.connection, "room:1", greet=greet)
+    assert (peer.live, hub.audience("room:1")) == (True, 0)

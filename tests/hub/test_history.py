@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
+from cardume.engines.memory import MemoryEngine
 from cardume.errors import Invalid, Refused, Unavailable
-from cardume.hub.entry import ENVELOPE
+from cardume.hub.entry import fitting
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
 from cardume.testing import FakeClock
+from cardume.testing.clock import settle
 from cardume.wire import codes
-from cardume.wire.messages import Position
+from cardume.wire.messages import Position, Publication, weight
 from tests.support.house import House, token
 from tests.support.peers import Nobody, Peer, declare
 
@@ -58,7 +61,7 @@ async def test_a_page_is_bounded_in_number_and_in_bytes(hub: Hub) -> None:
     for _ in range(400):
         await hub.publish("room:1", "m", {})
     page = await hub.history("room:1", limit=1000)
-    assert len(page.publications) == 32_000 // (2 + ENVELOPE)
+    assert len(page.publications) == 32_000 // weight(page.publications[0])
     declare(hub, "wide", history=100)
     for _ in range(20):
         await hub.publish("wide", "m", {"filling": "x" * 10_000})
@@ -75,9 +78,9 @@ async def test_no_page_has_more_than_300() -> None:
         assert len((await hub.history("room:1", limit=1000)).publications) == 300
 
 
-async def test_a_publication_larger_than_a_page_is_a_page(hub: Hub) -> None:
-    await hub.publish("room:1", "m", {"filling": "x" * 60_000})
-    assert len((await hub.history("room:1", limit=5)).publications) == 1
+def test_a_publication_larger_than_a_page_is_a_page() -> None:
+    large = Publication(data=b"1" * 60_000, time=0.0)
+    assert fitting((large, large), 32_000) == (large,)
 
 
 async def test_a_place_that_is_not_known_is_said_with_the_current_one(hub: Hub) -> None:
@@ -118,6 +121,20 @@ async def test_an_engine_out_of_reach_is_said(hub: Hub, monkeypatch: pytest.Monk
     monkeypatch.setattr(hub.engine, "history", away)
     with pytest.raises(Unavailable):
         await hub.history("room:1", limit=1)
+
+
+async def test_asking_for_names_that_nobody_uses_keeps_nothing(hub: Hub) -> None:
+    async def none(id: str) -> None:
+        raise HTTPException(404, "no such board")
+
+    declare(hub, "board:{id}", history=5, snapshot=none)
+    for n in range(50):
+        await hub.history(f"room:{n}", limit=10)
+        with pytest.raises(Refused):
+            await Peer(hub).enter(f"board:{n}")
+    await settle()
+    assert isinstance(hub.engine, MemoryEngine)
+    assert len(hub.engine._streams) == 0
 
 
 # -- over HTTP --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from cardume.hub.options import HubOptions
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
 from cardume.wire import codes
+from cardume.wire.messages import Publication, weight
 from tests.support.peers import Nobody, Peer, declare
 
 
@@ -296,3 +297,22 @@ async def test_a_publication_cannot_speak_for_the_hub(type: str) -> None:
     async with make() as hub:
         with pytest.raises(Invalid, match="the hub's own"):
             await hub.publish("room:1", type, {})
+
+
+async def test_a_publication_that_no_reader_could_take_is_refused_and_cuts_nobody() -> None:
+    hub = make(outbox_limit=20_000)
+    async with hub:
+        peers = [await Peer(hub).enter("room:1") for _ in range(3)]
+        most = 10_000 - weight(Publication(data=b'""', time=0.0, type="m"))
+        top = await hub.publish("room:1", "m", "x" * most)
+        for channel, data, tags in (
+            ("room:1", "x" * (most + 1), None),
+            ("quiet:1", "x" * (most + 1), None),
+            ("room:1", "", {f"tag {n}": "\x00" * 250 for n in range(9)}),
+        ):
+            with pytest.raises(Refused, match="at most 10000 bytes") as caught:
+                await hub.publish(channel, "m", data, tags=tags)
+            assert caught.value.code is codes.LIMIT_EXCEEDED
+        assert hub.rejects.counts["publication_too_large"] == 3
+        assert (await hub.history("room:1")).position == top
+        assert all(peer.live and peer.offsets() == [1] for peer in peers)

@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardume.errors import ConfigurationError, Refused, Unavailable
+from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.options import HubOptions
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
 from cardume.wire import codes
+from cardume.wire.dialects.centrifuge import CentrifugeDialect
+from cardume.wire.dialects.events import EventsDialect
+from cardume.wire.dialects.rooms import RoomsDialect
 from cardume.wire.messages import Position
 from tests.hub.sdk import Client
 from tests.support.engines import LateEngine
@@ -88,7 +92,7 @@ async def test_a_full_state_refuses_new_keys_and_stays_as_it_was(hub: Hub) -> No
 
 async def test_a_state_that_no_outbox_holds_is_said(hub: Hub) -> None:
     for n in range(3):
-        await hub.publish("tank:1", "m", "x" * 4000, key=f"k{n}")
+        await hub.publish("tank:1", "m", "x" * 3500, key=f"k{n}")
     with pytest.raises(Unavailable):
         await Peer(hub).enter("tank:1")
 
@@ -147,3 +151,48 @@ async def _overlapping(steps: list[str]) -> None:
                 [snapshot] = peer.of_type("snapshot")
                 begins = snapshot["offset"]
                 assert peer.offsets() == list(range(begins + 1, begins + 1 + len(peer.offsets())))
+
+
+async def test_channels_that_nobody_declared_have_their_state_too() -> None:
+    options = HubOptions(undeclared=ChannelOptions(history=10, keyed=True))
+    async with Hub(auth=Nobody(), clock=FakeClock(), options=options) as hub:
+        await hub.publish("free", "m", 1, key="a")
+        told: list[Entry] = []
+
+        async def come(dialect: Any) -> bytes | None:
+            connection = Peer(hub, dialect=dialect).connection
+            await enter(hub, connection, "free", greet=lambda _, entry: told.append(entry))
+            return told[-1].snapshot
+
+        assert await come(CentrifugeDialect()) == b'{"keys":{"a":1}}'
+        assert await come(EventsDialect()) == b'{"keys":{"a":1}}'
+        assert await come(RoomsDialect()) is None, "it has no frame for it"
+        assert told[-1].position.offset == 1
+
+
+async def test_who_is_told_nothing_needs_no_state(hub: Hub) -> None:
+    for n in range(3):
+        await hub.publish("tank:1", "m", "x" * 3500, key=f"k{n}")
+    client = Client(hub)
+    await client.connection.join("tank:1")
+    await hub.publish("tank:1", "m", "live")
+    assert [told["data"] for told in client.told()] == ["live"]
+
+
+async def test_the_state_is_that_of_the_place_that_is_told() -> None:
+    clock = FakeClock()
+    engine = LateEngine(clock)
+    async with Hub(auth=Nobody(), clock=clock, engine=engine) as hub:
+        declare(hub, "tank:{id}", history=3, keyed=True)
+        engine.stale = True
+        engine.replay_gate.clear()
+        peer = Peer(hub)
+        entering = asyncio.create_task(peer.enter("tank:1"))
+        await settle()
+        await hub.publish("tank:1", "m", 1, key="a")
+        engine.replay_gate.set()
+        await entering
+        engine.arrive()
+        [snapshot] = peer.of_type("snapshot")
+        assert (snapshot["offset"], snapshot["data"]) == (1, {"keys": {"a": 1}})
+        assert (peer.live, peer.offsets()) == (True, [])

@@ -55,6 +55,26 @@ def test_what_is_being_written_still_counts() -> None:
     assert outbox.offer(frame(60))
 
 
+def test_nothing_comes_out_of_a_corked_one_before_the_first_frame() -> None:
+    outbox = Outbox(100)
+    outbox.cork()
+    waiting = [frame(10, n) for n in range(2)]
+    assert all(outbox.offer(one) for one in waiting)
+    assert outbox.take() is None
+    assert outbox.size == 20
+    first = frame(80, 7)
+    assert outbox.uncork(first)
+    assert drain(outbox) == [first, *waiting]
+    assert outbox.size == 0
+
+
+def test_a_first_frame_that_has_no_room() -> None:
+    outbox = Outbox(100)
+    outbox.cork()
+    assert outbox.offer(frame(60))
+    assert not outbox.uncork(frame(41))
+
+
 def test_exactly_the_limit_fits() -> None:
     outbox = Outbox(100)
     assert outbox.offer(frame(100))

@@ -189,6 +189,57 @@ async def test_unsubscribing_and_coming_back_is_no_news_either(hub: Hub, clock: 
     assert watcher.heard() == [*before, ("leave", anna.connection.id)]
 
 
+async def test_who_took_a_place_may_go_and_come_back_to_it(hub: Hub, clock: FakeClock) -> None:
+    watcher, anna = Client(hub, "watcher"), Client(hub)
+    await watcher.subscribe(ROOM, joins=True)
+    await anna.subscribe(ROOM)
+    before = watcher.heard()
+    anna.leave()
+    again = Client(hub)
+    await again.subscribe(ROOM)
+    assert again.subscription is not None
+    again.connection.lose(again.subscription)
+    await again.subscribe(ROOM)
+    await clock.advance(100)
+    assert watcher.heard() == before
+    again.leave()
+    await clock.advance(5)
+    assert watcher.heard() == [*before, ("leave", anna.connection.id)]
+
+
+async def test_who_lost_a_channel_and_then_its_link_was_never_away(
+    hub: Hub, clock: FakeClock
+) -> None:
+    watcher, anna = Client(hub, "watcher"), Client(hub)
+    await watcher.subscribe(ROOM, joins=True)
+    before: list[tuple[str, str]] = []
+    for _ in range(3):
+        await anna.subscribe(ROOM)
+        before = before or watcher.heard()
+        assert anna.subscription is not None
+        anna.connection.lose(anna.subscription)
+        await clock.advance(1)
+        anna.leave()
+        await clock.advance(1)
+        anna = Client(hub)
+    await anna.subscribe(ROOM)
+    await clock.advance(100)
+    assert watcher.heard() == before
+    assert users(hub) == ["anna", "watcher"]
+
+
+async def test_nothing_is_kept_of_absences_that_are_over(hub: Hub, clock: FakeClock) -> None:
+    watcher, back, gone = Client(hub, "watcher"), Client(hub), Client(hub, "berta")
+    for client in (watcher, back, gone):
+        await client.subscribe(ROOM)
+    back.unsubscribe(ROOM)
+    gone.unsubscribe(ROOM)
+    assert len(hub._presence._away) == 2
+    await back.subscribe(ROOM)
+    await clock.advance(5)
+    assert hub._presence._away == {}
+
+
 async def test_an_absence_that_began_anew_lasts_its_time(hub: Hub, clock: FakeClock) -> None:
     watcher, anna = Client(hub, "watcher"), Client(hub)
     await watcher.subscribe(ROOM, joins=True)

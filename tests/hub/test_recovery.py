@@ -29,6 +29,7 @@ from cardume.hub.hub import Hub
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
 from cardume.wire.messages import Position
+from tests.hub.sdk import Client
 from tests.support.engines import LateEngine
 from tests.support.peers import Frame, Nobody, Peer, declare
 
@@ -237,6 +238,42 @@ class Prompt(Recovery):
                 continue
             missed = connected["offset"] - since.offset
             assert connected["recovered"] or not 0 <= missed <= HISTORY  # I10
+
+
+async def test_missed_publications_with_many_tags_do_not_burst_the_outbox() -> None:
+    async with Hub(auth=Nobody(), clock=FakeClock()) as hub:
+        declare(hub, "board:{id}", history=300)
+        tags = {f"tag {n}": "v" * 200 for n in range(15)}
+        first = await hub.publish(CHANNEL, "m", 0)
+        for _ in range(299):
+            await hub.publish(CHANNEL, "m", "x" * 1200, tags=tags)
+        client = Client(hub, stalled=True)
+        entry = await client.subscribe(CHANNEL, first)
+        assert client.live, "and not cut with 3008, each time it comes back"
+        assert not entry.recovered
+        few = Client(hub, stalled=True)
+        assert (await few.subscribe(CHANNEL, Position(first.epoch, 200))).recovered
+        assert few.live
+
+
+async def test_a_double_does_not_stand_for_what_got_lost() -> None:
+    clock = FakeClock()
+    engine = LateEngine(clock)
+    async with Hub(auth=Nobody(), engine=engine, clock=clock) as hub:
+        declare(hub, "board:{id}", history=HISTORY)
+        engine.replay_gate.clear()
+        engine.stale = True
+        peer = Peer(hub)
+        joining = asyncio.create_task(peer.enter(CHANNEL))
+        await settle()
+        for id in (1, 2):
+            await hub.publish(CHANNEL, "m", {"id": id})
+        engine.on_the_way.popleft()
+        engine.on_the_way.append(engine.on_the_way[0])
+        engine.arrive(2)
+        engine.replay_gate.set()
+        await joining
+        assert (peer.code, peer.offsets()) == (3010, [])
 
 
 TestRecovery = Recovery.TestCase

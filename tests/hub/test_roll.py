@@ -24,7 +24,8 @@ class Rolls(RuleBasedStateMachine):
         self.here: dict[str, str] = {}
         """Connection on the channel, and its name there."""
         self.absent: dict[str, tuple[str, str | None]] = {}
-        """Name, and its user and the connection that alone may come back to it."""
+        """Name, and its user and the connection that alone may come back to it, whatever name
+        it came first with; None where that one was lost."""
         self.announced: set[str] = set()
 
     @rule(user=USERS)
@@ -39,7 +40,7 @@ class Rolls(RuleBasedStateMachine):
         user = self.users[id]
         member, is_new = self.roll.arrive(Member(id, user))
         name = member.connection_id
-        mine = [n for n, (_, only) in self.absent.items() if only == id and n == id]
+        mine = [n for n, (_, only) in self.absent.items() if only == id]
         lost = [n for n, (u, only) in self.absent.items() if only is None and u == user and user]
         assert is_new is not bool(mine or lost)
         assert name in (mine or lost or [id])
@@ -60,6 +61,16 @@ class Rolls(RuleBasedStateMachine):
         if lost:
             del self.users[id]
 
+    @precondition(lambda self: self.users.keys() - self.here.keys())
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        id = data.draw(st.sampled_from(sorted(self.users.keys() - self.here.keys())))
+        self.roll.lose(id)
+        del self.users[id]
+        for name, (user, only) in self.absent.items():
+            if only == id:
+                self.absent[name] = (user, None)
+
     @precondition(lambda self: self.absent)
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
@@ -74,6 +85,8 @@ class Rolls(RuleBasedStateMachine):
     def nobody_else_is_forgotten(self) -> None:
         for name in [*self.here.values(), "nobody"]:
             assert self.roll.forget(name) is None
+        for id in [*self.here, "nobody"]:
+            self.roll.lose(id)
         assert not self.roll.depart("nobody", lost=True)
 
     @invariant()
@@ -85,6 +98,7 @@ class Rolls(RuleBasedStateMachine):
         users = {self.users[id] for id in self.here} | {user for user, _ in self.absent.values()}
         assert self.roll.users == len(users)
         assert all(self.roll.is_absent(name) is (name in self.absent) for name in names)
+        assert all(self.roll.holder(name) == id for id, name in self.here.items())
 
 
 TestRoll = Rolls.TestCase

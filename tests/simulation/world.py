@@ -34,7 +34,7 @@ from tests.support.peers import Nobody, OpenGuard
 
 RULES = (
     Rule("news", history=12),
-    Rule("thin", history=50, octets=600),
+    Rule("thin", history=50, octets=4000),
     Rule("aged", history=50, ttl=20.0),
     Rule("state", history=10, conflates=True, keyed=True),
     Rule("fast", history=10, conflates=True),

@@ -88,7 +88,7 @@ async def door(clock: FakeClock) -> AsyncIterator[Door]:
         yield made
         assert made.hub.stats.active_connections == 0
         assert len(made.centrifuge.clients) == 0
-        assert made.centrifuge.unknown == 0
+        assert made.hub.strangers == 0
 
 
 async def gone(socket: Socket, task: Task) -> None:
@@ -161,7 +161,7 @@ async def test_who_says_nothing_is_stale(door: Door, clock: FakeClock) -> None:
 
 async def test_who_leaves_without_a_word(door: Door) -> None:
     socket, task = await door.knock()
-    assert door.centrifuge.unknown == 1
+    assert door.hub.strangers == 1
     await gone(socket, task)
     assert socket.code is None
 
@@ -215,9 +215,28 @@ async def test_those_who_have_not_said_who_they_are_count(clock: FakeClock) -> N
         first, second = await door.knock(), await door.knock()
         third, task = await door.knock()
         await eventually(task)
-        assert third.code == 3504
-        for socket, running in (first, second):
+        assert third.sent[0]["status"] == 503, "to come again: a close code would be for good"
+        await gone(*first)
+        known, task = await door.enter()
+        assert replies(known), "and it keeps nobody out who is inside the door"
+        for socket, running in (second, (known, task)):
             await gone(socket, running)
+
+
+async def test_they_count_by_their_address(clock: FakeClock) -> None:
+    door = Door(clock, connections_per_address=2)
+    async with door.hub:
+        silent = [await door.knock() for _ in range(2)]
+        refused, task = await door.knock()
+        await eventually(task)
+        assert refused.sent[0]["status"] == 429
+        elsewhere = await door.knock(client=("192.0.2.8", 5000))
+        silent[0][0].says(json.dumps({"id": 1, "connect": {"token": token()}}))
+        await settle()
+        assert replies(silent[0][0]), "the one of two that says who it is"
+        for socket, running in (*silent, elsewhere):
+            await gone(socket, running)
+        assert not door.hub.is_crowded("192.0.2.7")
 
 
 async def test_a_blocked_user(door: Door) -> None:
@@ -225,6 +244,7 @@ async def test_a_blocked_user(door: Door) -> None:
     socket, task = await door.enter()
     await eventually(task)
     assert socket.code == 3507
+    assert door.hub.rejects.counts == {"blocked_user": 1}
 
 
 async def test_a_hub_that_drains(door: Door) -> None:

@@ -108,6 +108,16 @@ async def test_a_reader_that_comes_back_misses_nothing(hub: Hub, way: str) -> No
     await request.leave()
 
 
+async def test_where_it_was_cut_counts_and_not_where_it_came_in_first(hub: Hub) -> None:
+    """An `EventSource` comes back to the address that it was made with, `since` and all."""
+    first = await hub.publish("board:7", "said", 1)
+    second = await hub.publish("board:7", "said", 2)
+    await hub.publish("board:7", "said", 3)
+    request = await read(hub, "board:7", f"&since={first}", last_event_id=str(second))
+    assert [event.get("id") for event in request.events()[1:]] == [f"{first.epoch}:3"]
+    await request.leave()
+
+
 async def test_an_id_that_is_none_starts_over(hub: Hub) -> None:
     request = await read(hub, "board:7", last_event_id="nonsense")
     assert request.events()[0]["data"]["data"]["recovered"] is False

@@ -60,7 +60,8 @@ class Place:
 
 
 def bearer(sub: str = "anna", **claims: Any) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token(sub, **claims)}"}
+    # Longer than the suite: some are made when the tests are collected.
+    return {"Authorization": f"Bearer {token(sub, ttl=3600, **claims)}"}
 
 
 @pytest.fixture(scope="module")

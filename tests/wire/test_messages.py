@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 
@@ -11,14 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardume.errors import Invalid
+from cardume.wire import json
+from cardume.wire.dialects import Dialect
+from cardume.wire.dialects.centrifuge import CentrifugeDialect
+from cardume.wire.dialects.events import EventsDialect
+from cardume.wire.dialects.plain import PlainDialect
+from cardume.wire.dialects.rooms import RoomsDialect
 from cardume.wire.messages import (
+    MAX_TAGS,
     MAX_TEXT,
     Position,
+    Publication,
     check_channel,
     check_tags,
     check_texts,
     namespace_of,
     rfc3339,
+    weight,
 )
 
 
@@ -117,7 +125,7 @@ def test_no_channel_needs_escaping_anywhere(name: str) -> None:
         check_channel(name)
     except Invalid:
         return
-    assert json.dumps(name) == f'"{name}"'
+    assert json.encode(name) == f'"{name}"'.encode()
     assert name.isascii()
     assert name.isprintable()
     assert not set(name) & set("*>#+$/%{}[]<>&'\"\\ ")
@@ -162,3 +170,25 @@ def test_tags_are_copied_in_the_order_of_their_names() -> None:
         check_tags({"a": "\udfff"})
     with pytest.raises(Invalid):
         check_tags({"a": 1})  # type: ignore[dict-item]
+    assert len(check_tags({str(n): "" for n in range(MAX_TAGS)})) == MAX_TAGS
+    with pytest.raises(Invalid, match="at most 32 tags"):
+        check_tags({str(n): "" for n in range(MAX_TAGS + 1)})
+
+
+DIALECTS: list[Dialect] = [PlainDialect(), RoomsDialect(), CentrifugeDialect(), EventsDialect()]
+
+
+@given(
+    data=st.text(),
+    texts=st.lists(st.none() | st.text(max_size=MAX_TEXT), min_size=3, max_size=3),
+    tags=st.none() | st.dictionaries(st.text(max_size=9), st.text(max_size=MAX_TEXT), max_size=9),
+)
+def test_a_publication_weighs_at_least_as_much_as_its_frames(
+    data: str, texts: list[str | None], tags: dict[str, str] | None
+) -> None:
+    type, source, key = texts
+    publication = Publication(
+        data=json.encode(data), time=1e9, type=type, source=source, key=key, tags=tags, offset=10**9
+    )
+    for dialect in DIALECTS:
+        assert len(dialect.publication("room:1", publication)) <= weight(publication)

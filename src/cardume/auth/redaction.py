@@ -28,7 +28,8 @@ _SECRET = re.compile(
       (?P<key> (?:token|api_?key)(?:=|%3D) ) [^\s&"'\#;<>]++
     | (?P<member> "(?:token|api_key|runner_key|password)"\s*+:\s*+" ) [^"\\]*+
     | (?P<scheme> (?<![A-Za-z0-9]) bearer (?:\s*+,\s*+|\s++) ) [^\s"',;]++
-    | (?P<header> (?<![A-Za-z0-9-]) (?:authorization|x-api-key|x-runner-key|cookie) \s*+:\s*+ ) [^\r\n"']++
+    | (?P<header> (?<![A-Za-z0-9-])
+        (?:authorization|x-api-key|x-runner-key|cookie) \s*+:\s*+ ) [^\r\n"']++
     | (?<![A-Za-z0-9_-]) (?> (?P<before> [A-Za-z0-9_-]*? ) eyJ )
       [A-Za-z0-9_-]*+ \. [A-Za-z0-9_-]++ \. [A-Za-z0-9_-]*+
     """,

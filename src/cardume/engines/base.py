@@ -25,7 +25,7 @@ IDEMPOTENCY_WINDOW = 300.0
 class Retention(msgspec.Struct, frozen=True, gc=False):
     """How much of a channel an engine keeps.
 
-    `size` publications with `octets` bytes of data between them, none older than `ttl` seconds.
+    `size` publications of `octets` bytes between them (`weight`), none older than `ttl` seconds.
     Of `keys` keys, with as many bytes again, the latest publication is kept until null is
     published under the key.
     """

@@ -44,6 +44,9 @@ class MemoryEngine:
         self._keys: OrderedDict[tuple[str, str], _Accepted] = OrderedDict()
         self._subscribed: set[str] = set()
         self._appended = 0
+        self._secret = secrets.token_bytes(16)
+        self._forgotten = 0
+        """Streams with anything in them that were forgotten: no name has its old epoch again."""
 
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -80,7 +83,7 @@ class MemoryEngine:
         self, channel: str, since: Position | None, retention: Retention, limit: int
     ) -> Replay:
         now = self._clock.monotonic()
-        return self._stream(channel, retention, now).replay(since, retention, limit, now)
+        return self._look_at(channel, retention, now).replay(since, retention, limit, now)
 
     async def history(
         self,
@@ -91,11 +94,11 @@ class MemoryEngine:
         reverse: bool,
     ) -> Page:
         now = self._clock.monotonic()
-        stream = self._stream(channel, retention, now)
+        stream = self._look_at(channel, retention, now)
         return stream.page(since, retention, limit, reverse, now)
 
     async def latest(self, channel: str, retention: Retention) -> Page:
-        return self._stream(channel, retention, self._clock.monotonic()).latest()
+        return self._look_at(channel, retention, self._clock.monotonic()).latest()
 
     async def remove(self, channel: str) -> None:
         held = self._streams.get(channel)
@@ -107,6 +110,20 @@ class MemoryEngine:
 
     async def unsubscribe(self, channel: str) -> None:
         self._subscribed.discard(channel)
+        held = self._streams.get(channel)
+        if held is not None and held[0].top == 0:
+            del self._streams[channel]
+
+    def _look_at(self, channel: str, retention: Retention, now: float) -> Stream:
+        """The stream of a reader; asking for a name that nobody uses keeps nothing."""
+        if channel in self._streams or channel in self._subscribed:
+            return self._stream(channel, retention, now)
+        return Stream(self._epoch_of(channel), now)
+
+    def _epoch_of(self, channel: str) -> str:
+        """The epoch of a stream that is not there: the same until anything was forgotten."""
+        named = b"%d %b" % (self._forgotten, channel.encode())
+        return hashlib.blake2b(named, key=self._secret, digest_size=4).hexdigest()
 
     def _stream(self, channel: str, retention: Retention, now: float) -> Stream:
         self._appended += 1
@@ -114,7 +131,7 @@ class MemoryEngine:
             self._forget_idle(now)
         held = self._streams.get(channel)
         if held is None:
-            stream = Stream(secrets.token_hex(4), now)
+            stream = Stream(self._epoch_of(channel), now)
         else:
             stream = held[0]
             self._streams.move_to_end(channel)
@@ -129,6 +146,7 @@ class MemoryEngine:
             # The latest of a key is kept until it is taken away: it is nobody's past.
             if idle and not stream.keys and channel not in self._subscribed:
                 del self._streams[channel]
+                self._forgotten += 1
             else:
                 # Still within its time: trim it and let others come to the front.
                 stream.trim(retention, now)

@@ -8,7 +8,7 @@ from itertools import islice
 import msgspec
 
 from cardume.engines.base import Page, Replay, Retention, StateFull
-from cardume.wire.messages import Position, Publication
+from cardume.wire.messages import Position, Publication, weight
 
 NOTHING = b"null"
 """The data that takes a key away."""
@@ -23,6 +23,7 @@ class Stream:
         "_log",
         "_octets",
         "_times",
+        "_weights",
         "epoch",
         "idle_since",
         "top",
@@ -34,9 +35,10 @@ class Stream:
         self.idle_since = now
         self._log: deque[Publication] = deque()
         self._times: deque[float] = deque()
+        self._weights: deque[int] = deque()
         self._octets = 0
-        self._keyed: dict[str, Publication] = {}
-        """The latest by key, the longest unchanged first."""
+        self._keyed: dict[str, tuple[Publication, int]] = {}
+        """The latest by key and its weight, the longest unchanged first."""
         self._keyed_octets = 0
 
     def __len__(self) -> int:
@@ -52,16 +54,18 @@ class Stream:
         Raises:
             StateFull: there is no room for its key; the stream is as it was.
         """
+        octets = weight(publication)
         if retention.keys and publication.key is not None:
-            self._check_room(publication, publication.key, retention)
+            self._check_room(publication, publication.key, octets, retention)
         self.top += 1
         self.idle_since = now
         numbered = msgspec.structs.replace(publication, offset=self.top)
         self._log.append(numbered)
         self._times.append(now)
-        self._octets += len(numbered.data)
+        self._weights.append(octets)
+        self._octets += octets
         if retention.keys and numbered.key is not None:
-            self._put(numbered, numbered.key)
+            self._put(numbered, numbered.key, octets)
         self.trim(retention, now)
         return numbered
 
@@ -73,13 +77,15 @@ class Stream:
             or self._octets > retention.octets
             or self._times[0] < oldest
         ):
-            self._octets -= len(self._log.popleft().data)
+            self._log.popleft()
             self._times.popleft()
+            self._octets -= self._weights.popleft()
 
     def clear(self) -> None:
         """Forget everything but the position."""
         self._log.clear()
         self._times.clear()
+        self._weights.clear()
         self._keyed.clear()
         self._octets = self._keyed_octets = 0
 
@@ -120,29 +126,31 @@ class Stream:
 
     def latest(self) -> Page:
         """The latest publication of each key."""
-        return Page(self.position, tuple(self._keyed.values()))
+        return Page(self.position, tuple(publication for publication, _ in self._keyed.values()))
 
     @property
     def keys(self) -> int:
         """How many keys have a value."""
         return len(self._keyed)
 
-    def _check_room(self, publication: Publication, key: str, retention: Retention) -> None:
+    def _check_room(
+        self, publication: Publication, key: str, octets: int, retention: Retention
+    ) -> None:
         if publication.data == NOTHING:
             return
         held = self._keyed.get(key)
         keys = len(self._keyed) + (held is None)
-        octets = self._keyed_octets + len(publication.data) - (len(held.data) if held else 0)
+        octets += self._keyed_octets - (0 if held is None else held[1])
         if keys > retention.keys or octets > retention.octets:
             raise StateFull
 
-    def _put(self, publication: Publication, key: str) -> None:
+    def _put(self, publication: Publication, key: str, octets: int) -> None:
         held = self._keyed.pop(key, None)
         if held is not None:
-            self._keyed_octets -= len(held.data)
+            self._keyed_octets -= held[1]
         if publication.data != NOTHING:
-            self._keyed[key] = publication
-            self._keyed_octets += len(publication.data)
+            self._keyed[key] = (publication, octets)
+            self._keyed_octets += octets
 
     def _holds(self, offset: int, limit: int) -> bool:
         missed = self.top - offset

@@ -43,6 +43,7 @@ from cardume.wire.messages import (
 
 if TYPE_CHECKING:
     from cardume.hub.centrifuge import Client
+    from cardume.hub.channel import Subscription
 
 
 def lifetime(seconds: int | None) -> int | None:
@@ -166,7 +167,9 @@ async def _verified(hub: Hub, token: str) -> Identity | CloseCode:
 async def _sub_refresh(_hub: Hub, client: Client, command: SubscriptionRefresh) -> Reply:
     _check_on(client, command.channel)
     granted = await client.access(command.channel, command.token)
-    return SubscriptionRefreshed(client.watch(command.channel, granted.expires_at))
+    # While the token was looked at, it may have been taken off the channel.
+    subscription = _check_on(client, command.channel)
+    return SubscriptionRefreshed(client.watch(subscription, granted.expires_at))
 
 
 async def _malformed(hub: Hub, client: Client, command: Malformed) -> Reply | None:
@@ -177,10 +180,12 @@ async def _malformed(hub: Hub, client: Client, command: Malformed) -> Reply | No
     return None
 
 
-def _check_on(client: Client, channel: str) -> None:
+def _check_on(client: Client, channel: str) -> Subscription:
     """Subscribers alone may ask about a channel, or speak on it."""
-    if channel not in client.connection.subscriptions:
+    subscription = client.connection.subscriptions.get(channel)
+    if subscription is None:
         raise Refused(codes.PERMISSION_DENIED, "subscribe to this channel first")
+    return subscription
 
 
 TABLE: Table[Client] = {

@@ -73,18 +73,33 @@ async def respond(
         reply = Fault(codes.INTERNAL, codes.INTERNAL.message)
     if reply is None:
         return
-    connection.reply(reply, command.id)
+    reply = _tell(connection, reply, command.id)
     if isinstance(reply, Fault) and connection.errors.add(hub.clock.monotonic()):
         connection.close(codes.TOO_MANY_ERRORS)
+
+
+def _tell(connection: Connection, reply: Reply, id: int | str | None) -> Reply:
+    """Queue a reply, or the fault that it cannot be said; returns which."""
+    try:
+        connection.reply(reply, id)
+        return reply
+    except Refused as refused:
+        fault = Fault(refused.code, refused.message)
+    except Exception:
+        logger.exception("%s: an answer could not be encoded", connection.id)
+        fault = Fault(codes.INTERNAL, codes.INTERNAL.message)
+    connection.reply(fault, id)
+    return fault
 
 
 def _within_rate(hub: Hub, connection: Connection, command: Command) -> bool:
     """The first excess is an error; ten more in a minute, the end.
 
-    Signs of life are free: one service renews the leases of many agents on one connection.
+    Signs of life are free: one service renews the leases of many agents on one connection. A
+    refresh is none: it costs a signature, and a client needs one in the life of a token.
     """
     now = hub.clock.monotonic()
-    if isinstance(command, Ping | Refresh | Heartbeat) or connection.bucket.take(now):
+    if isinstance(command, Ping | Heartbeat) or connection.bucket.take(now):
         return True
     hub.rejects.note("rate_limited", connection.id)
     if connection.excess.add(now):

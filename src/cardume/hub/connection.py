@@ -157,6 +157,7 @@ class Connection:
 
         Raises:
             Invalid: no JSON, a text of over 255 characters, a type that is the dialect's own.
+            Refused: larger than an outbox (106).
         """
         check_texts(type=type, source=source)
         if type in self.dialect.reserved:
@@ -184,8 +185,16 @@ class Connection:
         return True
 
     def reply(self, reply: Reply, id: int | str | None = None) -> None:
-        """Queue an answer for this peer alone."""
-        if not self.offer(Frame(self.dialect.reply(reply, id=id, time=self._hub.clock.now()))):
+        """Queue an answer for this peer alone.
+
+        Raises:
+            Invalid: it has no JSON form.
+            Refused: it is larger than an outbox, and no fault of a reader that is slow (106).
+        """
+        frame = Frame(self.dialect.reply(reply, id=id, time=self._hub.clock.now()))
+        if len(frame) > self.outbox.limit:
+            raise Refused(codes.LIMIT_EXCEEDED, "the answer is larger than an outbox")
+        if not self.offer(frame):
             self.close(codes.SLOW)
 
     def lose(self, subscription: Subscription) -> None:

@@ -19,14 +19,11 @@ from cardume.errors import Unavailable
 from cardume.hub.channel import Subscription
 from cardume.hub.guards import refusal
 from cardume.wire import json
-from cardume.wire.messages import Position, Publication
+from cardume.wire.messages import ENVELOPE, Position, Publication, weight
 
 if TYPE_CHECKING:
     from cardume.hub.connection import Connection
     from cardume.hub.membership import Membership
-
-ENVELOPE = 256
-"""About what a dialect puts around a publication's data, in bytes."""
 
 logger = logging.getLogger("cardume.hub")
 
@@ -62,24 +59,26 @@ async def enter(
 ) -> Subscription:
     """Put a connection on a channel through its filter: greeted, told what it missed, live.
 
-    A snapshot is read with the channel's `parameters`, and without them none is. A filter by
-    tags, and whether it hears who comes and goes, are the subscription's own (`Subscription`).
+    A snapshot is read with the channel's `parameters`, and without them none is, but that of a
+    keyed channel. A filter by tags, and whether it hears who comes and goes, are the
+    subscription's own (`Subscription`).
 
     Raises:
-        Refused: unknown channel, already there, too many; the snapshot's source says no.
+        Refused: unknown channel, already there, too many; the snapshot's source says no; what it
+            is greeted with is larger than an outbox.
         Unavailable: the engine or the snapshot is out of reach. It is not on the channel then.
     """
     subscription = await hub.join(connection, name, connection.types)
     # The filter may have changed while the engine answered.
     subscription.types = connection.types
     try:
-        entry = await prepare(hub, subscription, since, parameters)
+        entry = await prepare(hub, subscription, since, parameters, told=greet is not None)
+        if greet is not None:
+            greet(subscription, entry)
     except BaseException:
         if connection.subscriptions.get(name) is subscription:
             hub.leave(subscription)
         raise
-    if greet is not None:
-        greet(subscription, entry)
     channel = subscription.channel
     channel.replay(subscription, entry.missed)
     if not channel.release(subscription, entry.last):
@@ -92,8 +91,12 @@ async def prepare(
     subscription: Subscription,
     since: Position | None,
     parameters: Mapping[str, Any] | None,
+    *,
+    told: bool = True,
 ) -> Entry:
     """Read what the subscriber needs, while the channel buffers for it.
+
+    `told`: whether anybody tells it where it stands. If not, it needs no state.
 
     Raises:
         Refused: the snapshot's source says, as an HTTP error, that there is no such thing.
@@ -109,12 +112,12 @@ async def prepare(
         if since is not None and missed is not None and _fits(hub, missed):
             return Entry(since, True, missed)
         top = replay.top
-    if parameters is None:
-        return Entry(top, False)
     if options.keyed and options.retention is not None:
+        if not told or not _hears_state(subscription):
+            return Entry(top, False)
         latest = await hub.engine.latest(channel.name, options.retention)
         top, snapshot = latest.top, snapshot_of(latest.publications or ())
-    elif options.snapshot is not None:
+    elif options.snapshot is not None and parameters is not None:
         try:
             snapshot = json.encode(await options.snapshot(**parameters))
         except HTTPException as error:
@@ -128,6 +131,12 @@ async def prepare(
     return Entry(top, False, snapshot=snapshot)
 
 
+def _hears_state(subscription: Subscription) -> bool:
+    """Whether its dialect has a frame for a snapshot; `rooms` has none."""
+    dialect = subscription.connection.dialect
+    return dialect.moves or not dialect.many
+
+
 def snapshot_of(latest: Iterable[Publication]) -> bytes:
     """The state of a keyed channel: ``{"keys": {key: data}}``, the longest unchanged first."""
     pairs = (b"%b:%b" % (json.encode(p.key), p.data) for p in latest)
@@ -138,7 +147,7 @@ def fitting(page: tuple[Publication, ...], budget: int) -> tuple[Publication, ..
     """The first of `page` that take at most `budget` bytes, and one at least."""
     size = 0
     for count, publication in enumerate(page):
-        size += len(publication.data) + ENVELOPE
+        size += weight(publication)
         if size > budget and count:
             return page[:count]
     return page
@@ -146,5 +155,4 @@ def fitting(page: tuple[Publication, ...], budget: int) -> tuple[Publication, ..
 
 def _fits(hub: Membership, missed: tuple[Publication, ...]) -> bool:
     """Whether the replay leaves half the outbox to what comes live."""
-    size = sum(len(publication.data) + ENVELOPE for publication in missed)
-    return size <= hub.options.outbox_limit // 2
+    return sum(map(weight, missed)) <= hub.options.outbox_limit // 2

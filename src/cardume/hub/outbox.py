@@ -55,6 +55,7 @@ class Outbox:
     """A queue of frames, bounded in bytes; what the transport holds counts until it lets go."""
 
     __slots__ = (
+        "_corked",
         "_entries",
         "_latest",
         "_next",
@@ -74,6 +75,7 @@ class Outbox:
         self._next = 0
         self._queued = 0
         self._writing = 0
+        self._corked = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -111,10 +113,28 @@ class Outbox:
         self._queued += len(frame.payload)
         self._next += 1
 
+    @property
+    def corked(self) -> bool:
+        return self._corked
+
+    def cork(self) -> None:
+        """Let nothing out before the frame of `uncork`."""
+        self._corked = True
+
+    def uncork(self, first: Frame) -> bool:
+        """Let `first` out, and then what waited. False: it does not fit, the reader is cut."""
+        self._corked = False
+        if self.size + len(first) > self.limit:
+            return False
+        self._entries[-1] = _Entry(first, None, False)
+        self._entries.move_to_end(-1, last=False)
+        self._queued += len(first)
+        return True
+
     def take(self) -> Frame | None:
         """The next frame to write. Taking it says that the one before was handed over."""
         self._writing = 0
-        if not self._entries:
+        if self._corked or not self._entries:
             return None
         number, entry = self._entries.popitem(last=False)
         if entry.key is not None and self._latest.get(entry.key) == number:

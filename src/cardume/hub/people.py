@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cardume.auth.identity import Identity
 from cardume.errors import Refused
+from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection, Transport
 from cardume.hub.entry import Entry, enter
 from cardume.hub.limits import TokenBucket
@@ -30,13 +33,31 @@ class People(Membership):
         super().__init__(**ports)
         self._ids = (f"{secrets.token_hex(4)}-{n}" for n in itertools.count(1))
         self._expiry = self.leases(self._expired, "token expiry")
+        self._strangers: Counter[str | None] = Counter()
 
     # -- coming and going -------------------------------------------------------------------
+
+    @property
+    def strangers(self) -> int:
+        """Sockets that were accepted, and have yet to say who they are."""
+        return self._strangers.total()
+
+    @contextmanager
+    def stranger(self, address: str | None) -> Iterator[None]:
+        """Count one more of them at the door, until it is known or gone."""
+        self._strangers[address] += 1
+        try:
+            yield
+        finally:
+            self._strangers[address] -= 1
+            if not self._strangers[address]:
+                del self._strangers[address]
 
     def refusal(self, identity: Identity, address: str | None = None) -> CloseCode | None:
         """Why one more connection of this identity would be one too many; None lets it in.
 
-        What it says is counted in `rejects`.
+        What it says is counted in `rejects`. Sockets that have not said who they are keep nobody
+        out here: this is for good, and at the door such a client is told to come again.
         """
         limits, now = self.options, self.clock.monotonic()
         if self._blocks.holds(identity.sub, now):
@@ -49,17 +70,20 @@ class People(Membership):
         if most is not None and self._by_user.count(identity.sub) >= most:
             self.rejects.note("user_connection_limit", identity.sub)
             return codes.CONNECTION_LIMIT
-        if self.is_crowded(address):
+        if self._has_most(self._by_address.count(address) if address is not None else 0):
             self.rejects.note("address_connection_limit", address or "?")
             return codes.CONNECTION_LIMIT
         return None
 
     def is_crowded(self, address: str | None) -> bool:
-        """Whether one more connection from `address` would be one too many."""
-        most = self.options.connections_per_address
-        if most is None or address is None:
+        """Whether one more socket from `address` would be one too many."""
+        if address is None:
             return False
-        return self._by_address.count(address) >= most
+        return self._has_most(self._by_address.count(address) + self._strangers[address])
+
+    def _has_most(self, from_one_address: int) -> bool:
+        most = self.options.connections_per_address
+        return most is not None and from_one_address >= most
 
     def connect(
         self,
@@ -106,6 +130,7 @@ class People(Membership):
         for_good = ours is not None and not ours.reconnect
         for subscription in list(connection.subscriptions.values()):
             self.leave(subscription, for_good=for_good)
+        self._presence.lose(connection.id)
         self.stats.active_connections -= 1
         self.stats.total_disconnections += 1
         self.stats.superseded_or_dropped += connection.outbox.superseded + connection.outbox.dropped
@@ -203,9 +228,11 @@ class People(Membership):
         return taken
 
     async def _put(self, connection: Connection, channel: str) -> bool:
-        def greet(subscription: Any, entry: Entry) -> None:
+        def greet(subscription: Subscription, entry: Entry) -> None:
             subscription.server_side = True
-            if connection.dialect.moves:
+            # It may have been taken off again while the snapshot was read.
+            here = connection.subscriptions.get(channel) is subscription
+            if here and connection.dialect.moves:
                 told = Subscribed(channel, entry.position, snapshot=entry.snapshot)
                 connection.reply(Put(told))
 
@@ -213,12 +240,14 @@ class People(Membership):
         moves = connection.dialect.moves
         parameters = found[0].guard.convert(found[1]) if found is not None and moves else None
         try:
-            await enter(self, connection, channel, greet=greet, parameters=parameters)
+            subscription = await enter(
+                self, connection, channel, greet=greet, parameters=parameters
+            )
         except Refused as refused:
             if refused.code not in (codes.ALREADY_SUBSCRIBED, codes.LIMIT_EXCEEDED):
                 raise
             return False
-        return True
+        return connection.subscriptions.get(channel) is subscription
 
     # -- for the hub ------------------------------------------------------------------------
 
@@ -228,5 +257,8 @@ class People(Membership):
     async def _expired(self, ids: list[str]) -> None:
         for id in ids:
             connection = self._connections.get(id)
-            if connection is not None:
+            if connection is None or id in self._expiry:
+                continue
+            # Between the timer and this task a token without an end may have come as well.
+            if connection.identity.expires_at is not None:
                 connection.close(codes.EXPIRED)

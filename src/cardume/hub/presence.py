@@ -37,6 +37,8 @@ class Presence:
     def __init__(self, timer: Callable[[Expire], LeaseTimer[Absence]], announce: Announce) -> None:
         self._rolls: dict[str, Roll] = {}
         self._absences = timer(self._expired)
+        self._away: dict[str, dict[str, None]] = {}
+        """The channels that a connection, which is still there itself, is absent from."""
         self._announce = announce
 
     def members(self, channel: str) -> dict[str, Member]:
@@ -55,6 +57,7 @@ class Presence:
         roll = self._rolls.setdefault(channel, Roll())
         member, is_new = roll.arrive(Member(connection.id, identity.sub, info))
         subscription.member = member
+        self._settle(connection.id, channel)
         if is_new:
             self._announce(channel, member, True)
         else:
@@ -71,9 +74,18 @@ class Presence:
             return  # it was never told, or outlived the hub that knew it
         subscription.member = None
         if grace > 0:
+            if not lost:
+                self._away.setdefault(subscription.connection.id, {})[channel] = None
             self._absences.touch_in((channel, member.connection_id), grace)
         else:
             self._forget(channel, member.connection_id)
+
+    def lose(self, connection_id: str) -> None:
+        """A connection ended: others of its user may take the places that it had left before."""
+        for channel in self._away.pop(connection_id, ()):
+            roll = self._rolls.get(channel)
+            if roll is not None:
+                roll.lose(connection_id)
 
     def clear(self) -> None:
         """Forget everybody, and tell nobody: the hub is about to stop."""
@@ -81,6 +93,7 @@ class Presence:
             for name in roll.members:
                 self._absences.drop((channel, name))
         self._rolls.clear()
+        self._away.clear()
 
     async def _expired(self, absences: list[Absence]) -> None:
         for absence in absences:
@@ -89,9 +102,19 @@ class Presence:
 
     def _forget(self, channel: str, name: str) -> None:
         roll = self._rolls.get(channel)
+        holder = None if roll is None else roll.holder(name)
         member = None if roll is None else roll.forget(name)
         if roll is None or member is None:
             return
+        if holder is not None:
+            self._settle(holder, channel)
         if not roll:
             del self._rolls[channel]
         self._announce(channel, member, False)
+
+    def _settle(self, connection_id: str, channel: str) -> None:
+        away = self._away.get(connection_id)
+        if away is not None:
+            away.pop(channel, None)
+            if not away:
+                del self._away[connection_id]

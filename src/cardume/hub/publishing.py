@@ -13,7 +13,7 @@ from cardume.errors import HubNotRunning, Invalid, Refused, Unavailable
 from cardume.hub.core import Core
 from cardume.hub.entry import fitting
 from cardume.wire import codes, json
-from cardume.wire.messages import Position, Publication, check_tags, check_texts
+from cardume.wire.messages import Position, Publication, check_tags, check_texts, weight
 
 _told: ContextVar[list[int] | None] = ContextVar("cardume_told", default=None)
 """Where a publish that wants to know counts the connections its publication goes to."""
@@ -61,8 +61,8 @@ class Publishing(Core):
             HubNotRunning: outside the lifespan.
             Invalid: no channel's name, no JSON, a text of over 255 characters, or a type that
                 is the hub's own on that channel.
-            Refused: unknown channel (102), the key was used with another body (409), or a keyed
-                channel that can hold no more (106).
+            Refused: unknown channel (102), the key was used with another body (409), larger than
+                half an outbox or more than a keyed channel can hold (106).
             Unavailable: the engine did not keep it.
         """
         if self._entered == 0:
@@ -80,6 +80,13 @@ class Publishing(Core):
             key=key,
             tags=None if tags is None else check_tags(tags),
         )
+        most = self.options.outbox_limit // 2
+        if weight(publication) > most:
+            # It would cut every subscriber, and whoever resumes, again and again.
+            self.rejects.note("publication_too_large", channel)
+            raise Refused(
+                codes.LIMIT_EXCEEDED, f"a publication takes at most {most} bytes: half an outbox"
+            )
         try:
             position = await self.engine.publish(
                 channel, publication, options.retention, idempotency_key

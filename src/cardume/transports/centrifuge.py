@@ -76,8 +76,6 @@ class Centrifuge:
         self._hub = hub
         self.clients = Clients(hub)
         self._streams: dict[str, CommandStream] = {}
-        self.unknown = 0
-        """Sockets that have yet to say who they are."""
         self.router = APIRouter(
             lifespan=self._lifespan, route_class=ProblemRoute, tags=["centrifuge"]
         )
@@ -96,14 +94,10 @@ class Centrifuge:
             return
         visitor = Visitor(scope)
         await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
-        self.unknown += 1
-        try:
-            hello = await self._let_in(scope, receive, send)
-        finally:
-            self.unknown -= 1
-        if hello is None:
+        came = await self._let_in(scope, receive, send)
+        if came is None:
             return
-        (connect, rest), identity = hello
+        (connect, rest), identity = came
         client: Client | None = None
 
         def begin(connection: Connection) -> Client:
@@ -124,19 +118,21 @@ class Centrifuge:
         self, scope: Scope, receive: Receive, send: Send
     ) -> tuple[Hello, Identity] | None:
         """Who came, and what it said; None if it was sent away or left."""
-        hub = self._hub
-        came: tuple[Hello, Identity] | CloseCode | None = codes.CONNECTION_LIMIT
-        limit = hub.options.max_connections
-        if limit is None or hub.stats.active_connections + self.unknown <= limit:
+        hub, address = self._hub, address_of(scope)
+        with hub.stranger(address):
             try:
                 came = await self._meet(scope, receive, send)
             except Exception as error:
                 came = code_for(error)
-        if came is not None and not isinstance(came, CloseCode):
-            came = hub.refusal(came[1], address_of(scope)) or came
+        if came is None:
+            return None
         if isinstance(came, CloseCode):
             hub.rejects.note(came.reason.replace(" ", "_"), client_of(scope))
-            await send({"type": "websocket.close", "code": came.number, "reason": came.reason})
+            await _close(send, came)
+            return None
+        refusal = hub.refusal(came[1], address)  # counted there
+        if refusal is not None:
+            await _close(send, refusal)
             return None
         return came
 
@@ -260,6 +256,10 @@ class _Events:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._centrifuge.stream(scope, receive, send)
+
+
+async def _close(send: Send, code: CloseCode) -> None:
+    await send({"type": "websocket.close", "code": code.number, "reason": code.reason})
 
 
 async def _disconnected(receive: Receive) -> bool:

@@ -105,7 +105,7 @@ def _refusal(hub: Hub, scope: Scope) -> tuple[int, str] | None:
 def at_capacity(hub: Hub) -> bool:
     """Whether one more connection would be too many."""
     limit = hub.options.max_connections
-    return limit is not None and hub.stats.active_connections >= limit
+    return limit is not None and hub.stats.active_connections + hub.strangers >= limit
 
 
 def address_of(scope: Scope) -> str | None:

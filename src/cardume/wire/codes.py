@@ -89,9 +89,7 @@ NOT_FOUND: Final = ErrorCode(404, "not_found", "not found", 404)
 METHOD_NOT_ALLOWED: Final = ErrorCode(405, "method_not_allowed", "no such method here", 405)
 CONFLICT: Final = ErrorCode(409, "conflict", "conflict with the current state", 409)
 NO_CANDIDATES: Final = ErrorCode(410, "no_candidates", "no agent is active", 409)
-UNSUPPORTED_MEDIA_TYPE: Final = ErrorCode(
-    415, "unsupported_media_type", "JSON is spoken here", 415
-)
+UNSUPPORTED_MEDIA_TYPE: Final = ErrorCode(415, "unsupported_media_type", "JSON is spoken here", 415)
 INVALID_FIELDS: Final = ErrorCode(422, "invalid_fields", "a field is missing or wrong", 422)
 
 ERRORS: Final = {

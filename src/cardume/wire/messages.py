@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from cardume.errors import Invalid
+from cardume.wire import json
 from cardume.wire.codes import ErrorCode
 
 _POSITION = re.compile(r"([A-Za-z0-9]{1,16}):([0-9]{1,15})", re.ASCII)
@@ -23,6 +24,12 @@ RESERVED_TYPES = frozenset(
 
 MAX_TEXT = 255
 """Characters of a publication's type, key, source and tags, and of an idempotency key."""
+
+MAX_TAGS = 32
+"""Tags of one publication."""
+
+ENVELOPE = 256
+"""About what a dialect puts around a publication's data, texts and tags, in bytes."""
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -459,11 +466,22 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """A copy of `tags`, in the order of their names.
 
     Raises:
-        Invalid: one of them is no text.
+        Invalid: one of them is no text, or there are more than `MAX_TAGS`.
     """
+    if len(tags) > MAX_TAGS:
+        raise Invalid(f"a publication has at most {MAX_TAGS} tags")
     if not all(_is_text(name) and _is_text(value) for name, value in tags.items()):
         raise Invalid(f"tags are texts of at most {MAX_TEXT} characters by name")
     return dict(sorted(tags.items()))
+
+
+def weight(publication: Publication) -> int:
+    """What a publication takes on its way, in bytes, whatever the dialect; by about `ENVELOPE`.
+
+    Texts count as they are written in JSON: a control character takes six bytes there.
+    """
+    texts = (publication.type, publication.source, publication.key, publication.tags)
+    return len(publication.data) + len(json.encode(texts)) + ENVELOPE
 
 
 def _is_text(value: object) -> bool:

@@ -42,11 +42,11 @@ async def test_the_sweep_finds_a_clearing_that_the_heap_lost(tank: Tank) -> None
     await tank.read("probe")
     (pending,) = await tank.alerts(state="open")
     tank.app.watch._clears.drop(pending["id"])
-    await tank.passes(60)
-    assert len(await tank.alerts(state="open")) == 1
+    await tank.passes(30)
     await tank.read("probe")
-    await tank.passes(133)
-    await tank.passes(1)
+    await tank.passes(133)  # a sweep comes once in 132 seconds at the latest
+    await tank.read("probe")
+    await tank.passes(61)
     assert await tank.alerts(state="open") == []
 
 
