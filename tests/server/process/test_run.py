@@ -132,7 +132,7 @@ def test_a_second_run_installs_nothing(clone: Clone) -> None:
     assert clone.notes == [
         "python -m cardume demo",
         "python -m cardume token --user a b",
-        "python -m pytest -k hub",
+        "python -m pytest -n auto --dist loadfile -k hub",
         "python bench/ingest.py --quick",
     ]
 
