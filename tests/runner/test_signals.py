@@ -32,12 +32,18 @@ def started(peer: Peer, folder: Path, *command: str) -> Iterator[subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heard,
     )
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def heard() -> None:
+    """Under `nohup`, as some CIs run, a hang-up would be ignored by us and by all we start."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def up(peer: Peer) -> bool:
