@@ -21,7 +21,7 @@ from cardume.hub.outbox import Outbox
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects import Dialect
-from cardume.wire.messages import Put, Subscribed, Taken
+from cardume.wire.messages import Position, Put, Subscribed, Taken
 
 logger = logging.getLogger("cardume.hub")
 
@@ -161,9 +161,9 @@ class People(Membership):
 
     # -- users ------------------------------------------------------------------------------
 
-    def connections_of(self, sub: str) -> list[Connection]:
-        """The connections of a user on this node."""
-        return self._by_user.of(sub)
+    def connections_of(self, sub: str, client: str | None = None) -> list[Connection]:
+        """The connections of a user on this node, or of them the one with the id `client`."""
+        return [one for one in self._by_user.of(sub) if client in (None, one.id)]
 
     def close_user(
         self,
@@ -190,11 +190,20 @@ class People(Membership):
         """Let a user in again. False: it was not blocked."""
         return self._blocks.lift(sub)
 
-    async def subscribe(self, sub: str, channel: str) -> int:
-        """Put all connections of a user on `channel`, but those that hold one channel only.
+    async def subscribe(
+        self,
+        sub: str,
+        channel: str,
+        *,
+        client: str | None = None,
+        info: Any = None,
+        since: Position | None = None,
+    ) -> int:
+        """Put a user's connections, or the one that is `client`, on `channel`.
 
-        Nobody is asked whether they may: your code decided. Clients whose dialect can say so
-        are told. Returns how many are there that were not.
+        Not those that hold one channel only. Nobody is asked whether they may: your code decided.
+        Clients whose dialect can say so are told. `info` is what others there know of it, `since`
+        from where it is told what it missed. Returns how many are there that were not.
 
         Raises:
             Refused: nobody declared the channel.
@@ -202,18 +211,18 @@ class People(Membership):
         """
         self.options_of(channel)
         put = 0
-        for connection in self._by_user.of(sub):
+        for connection in self.connections_of(sub, client):
             if connection.dialect.many and not connection.closing:
-                put += await self._put(connection, channel)
+                put += await self._put(connection, channel, info, since)
         return put
 
-    def unsubscribe(self, sub: str, channel: str) -> int:
-        """Take all connections of a user off `channel`; how many were there.
+    def unsubscribe(self, sub: str, channel: str, *, client: str | None = None) -> int:
+        """Take a user's connections, or the one that is `client`, off `channel`; how many.
 
         One that held this channel only has nothing left, and is closed with 3503.
         """
         taken = 0
-        for connection in self._by_user.of(sub):
+        for connection in self.connections_of(sub, client):
             subscription = connection.subscriptions.get(channel)
             if subscription is None:
                 continue
@@ -227,21 +236,25 @@ class People(Membership):
                 connection.reply(Taken(channel, code.number, code.reason))
         return taken
 
-    async def _put(self, connection: Connection, channel: str) -> bool:
+    async def _put(
+        self, connection: Connection, channel: str, info: Any, since: Position | None
+    ) -> bool:
         def greet(subscription: Subscription, entry: Entry) -> None:
             subscription.server_side = True
+            subscription.info = info
             # It may have been taken off again while the snapshot was read.
             here = connection.subscriptions.get(channel) is subscription
             if here and connection.dialect.moves:
-                told = Subscribed(channel, entry.position, snapshot=entry.snapshot)
-                connection.reply(Put(told))
+                recovered = None if since is None else entry.recovered
+                told = Subscribed(channel, entry.position, recovered, snapshot=entry.snapshot)
+                connection.reply(Put(told))  # what was missed follows as publications
 
         found = self.namespaces.find(channel)
         moves = connection.dialect.moves
         parameters = found[0].guard.convert(found[1]) if found is not None and moves else None
         try:
             subscription = await enter(
-                self, connection, channel, greet=greet, parameters=parameters
+                self, connection, channel, since, greet=greet, parameters=parameters
             )
         except Refused as refused:
             if refused.code not in (codes.ALREADY_SUBSCRIBED, codes.LIMIT_EXCEEDED):

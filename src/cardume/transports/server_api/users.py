@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cardume.errors import Invalid, Refused
-from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection
-from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
 from cardume.transports.server_api.requests import (
     BlockUserRequest,
@@ -22,7 +20,6 @@ from cardume.transports.server_api.requests import (
 from cardume.transports.server_api.results import Nothing
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
-from cardume.wire.messages import Put, Subscribed, Taken
 
 MAX_REASON = 123
 """Bytes beside the code in a close frame (RFC 6455 §5.5)."""
@@ -35,54 +32,18 @@ async def subscribe(hub: Hub, asked: SubscribeRequest) -> Nothing:
     """Put a user's connections on a channel, but those that hold one channel only."""
     if asked.expire_at or asked.data is not None:
         raise Refused(codes.NOT_AVAILABLE, "expire_at and data of a subscription are not built")
-    hub.options_of(asked.channel)
-    for connection in _connections(hub, asked):
-        if connection.dialect.many and not connection.closing:
-            await _put(hub, connection, asked)
-    return {}
-
-
-async def _put(hub: Hub, connection: Connection, asked: SubscribeRequest) -> None:
+    _check_no_session(asked)
     since = None if asked.recover_since is None else asked.recover_since.position
-    moves = connection.dialect.moves
-    found = hub.namespaces.find(asked.channel)
-    parameters = found[0].guard.convert(found[1]) if found is not None and moves else None
-
-    def greet(subscription: Subscription, entry: Entry) -> None:
-        subscription.server_side = True
-        subscription.info = asked.info
-        if moves:
-            recovered = None if since is None else entry.recovered
-            told = Subscribed(
-                asked.channel, entry.position, recovered, snapshot=entry.snapshot
-            )  # what was missed follows as publications
-            connection.reply(Put(told))
-
-    try:
-        await enter(hub, connection, asked.channel, since, greet=greet, parameters=parameters)
-    except Refused as refused:
-        if refused.code not in (codes.ALREADY_SUBSCRIBED, codes.LIMIT_EXCEEDED):
-            raise
+    client = asked.client or None
+    await hub.subscribe(asked.user, asked.channel, client=client, info=asked.info, since=since)
+    return {}
 
 
 async def unsubscribe(hub: Hub, asked: UnsubscribeRequest) -> Nothing:
     """Take a user's connections off a channel; one that held no other is closed with 3503."""
     hub.options_of(asked.channel)
-    chosen = _connections(hub, asked)
-    if not asked.client:
-        hub.unsubscribe(asked.user, asked.channel)
-        return {}
-    for connection in chosen:
-        subscription = connection.subscriptions.get(asked.channel)
-        if subscription is None:
-            continue
-        if not connection.dialect.many:
-            connection.close(codes.FORCE_DISCONNECT)
-            continue
-        hub.leave(subscription, for_good=True)
-        if connection.dialect.moves:
-            code = codes.UNSUBSCRIBED
-            connection.reply(Taken(asked.channel, code.number, code.reason))
+    _check_no_session(asked)
+    hub.unsubscribe(asked.user, asked.channel, client=asked.client or None)
     return {}
 
 
@@ -138,8 +99,11 @@ async def unblock_user(hub: Hub, asked: UnblockUserRequest) -> Nothing:
 
 def _connections(hub: Hub, asked: UserRequest) -> list[Connection]:
     """Of this user, and of nobody else."""
+    _check_no_session(asked)
+    return hub.connections_of(asked.user, asked.client or None)
+
+
+def _check_no_session(asked: UserRequest) -> None:
     if asked.session:
         # Passed over, it would be done to all of the user's connections.
         raise Refused(codes.NOT_AVAILABLE, "sessions are not known here: name the client")
-    theirs = hub.connections_of(asked.user)
-    return [one for one in theirs if not asked.client or one.id == asked.client]
