@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cardume.hub.hub import Hub
-from cardume.hub.tags import Tags, equal, parse
+from cardume.hub.tags import Tags, parse
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
 from cardume.wire.messages import Position
@@ -93,7 +93,7 @@ async def test_types_and_tags_are_both_asked(hub: Hub) -> None:
     assert peer.subscription is not None
     both = Client(hub)
     both.connection.types = frozenset({"a"})
-    await both.subscribe(ROOM, tags=equal({"city": "lisbon"}))
+    await both.subscribe(ROOM, tags=parse({"key": "city", "cmp": "eq", "val": "lisbon"}))
     for type, city in (("a", "lisbon"), ("a", "porto"), ("b", "lisbon")):
         await hub.publish(ROOM, type, {}, tags={"city": city})
     assert peer.offsets() == [1, 2]

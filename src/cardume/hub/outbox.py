@@ -113,10 +113,6 @@ class Outbox:
         self._queued += len(frame.payload)
         self._next += 1
 
-    @property
-    def corked(self) -> bool:
-        return self._corked
-
     def cork(self) -> None:
         """Let nothing out before the frame of `uncork`."""
         self._corked = True

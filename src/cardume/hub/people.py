@@ -145,6 +145,10 @@ class People(Membership):
         """A connection that is here now, to be joined, filtered or spoken to."""
         return self._connections.get(id)
 
+    def connections(self) -> list[Connection]:
+        """All connections that are here now."""
+        return list(self._connections.values())
+
     def watch_expiry(self, connection: Connection) -> None:
         """Close with 3005 when its token ends, unless it is refreshed."""
         expires_at = connection.identity.expires_at
@@ -160,6 +164,11 @@ class People(Membership):
         return max(0, int(identity.expires_at - self.clock.now()))
 
     # -- users ------------------------------------------------------------------------------
+
+    @property
+    def users(self) -> int:
+        """How many users have a connection on this node."""
+        return len(self._by_user)
 
     def connections_of(self, sub: str, client: str | None = None) -> list[Connection]:
         """The connections of a user on this node, or of them the one with the id `client`."""

@@ -40,9 +40,6 @@ class Roll:
         """A copy, by the members' names; the absent are there until they are forgotten."""
         return dict(self._members)
 
-    def is_absent(self, name: str) -> bool:
-        return name in self._absent
-
     def arrive(self, member: Member) -> tuple[Member, bool]:
         """Somebody came. Returns as whom it counts from now on, and whether that is news."""
         connection_id = member.connection_id

@@ -107,11 +107,6 @@ def tags_of(publication: Publication) -> Tags:
     return own if publication.type is None else {**own, TYPE: publication.type}
 
 
-def equal(tags: Mapping[str, str]) -> TagFilter:
-    """The filter of those that carry all of `tags`."""
-    return Every(tuple(Compare(key, "eq", value) for key, value in sorted(tags.items())))
-
-
 def parse(node: Any) -> TagFilter:
     """The filter in a decoded `FilterNode`.
 

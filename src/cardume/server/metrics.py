@@ -161,7 +161,7 @@ class _HubNumbers(Collector):
 
     def _outboxes(self, gone: int) -> Iterator[Metric]:
         octets = messages = longest = behind = 0
-        for connection in list(self._hub._connections.values()):
+        for connection in self._hub.connections():
             outbox = connection.outbox
             gone += outbox.superseded + outbox.dropped
             size = outbox.size

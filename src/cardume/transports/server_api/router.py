@@ -153,7 +153,7 @@ class ServerApi:
             "name": socket.gethostname(),
             "version": cardume.__version__,
             "num_clients": hub.stats.active_connections,
-            "num_users": len(hub._by_user),
+            "num_users": hub.users,
             "num_channels": len(here),
             "num_subs": sum(here.values()),
             "uptime": int(hub.clock.monotonic() - self._since),
