@@ -10,7 +10,7 @@ from cardume.clock import SystemClock
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
 from cardume.testing.clock import settle
-from cardume.transports.asgi import serve_plain
+from cardume.transports.entrance import serve_plain
 from tests.support.asgi import Socket, eventually, scope_of
 from tests.support.house import SECRET, token
 from tests.support.peers import declare

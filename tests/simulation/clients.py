@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from cardume.auth.identity import Identity
 from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub
-from cardume.transports.asgi import code_for
+from cardume.transports.stay import code_for
 from cardume.wire.codes import CloseCode
 from cardume.wire.messages import Position
 from tests.simulation.history import Ended, Event, Narrowed, Saw, Session, Told, Wants

@@ -11,7 +11,7 @@ from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub
 from cardume.hub.rooms import DIALECT as ROOMS
 from cardume.hub.rooms import Guest, Lobby
-from cardume.transports.asgi import PLAIN, PlainStay
+from cardume.transports.plain import PLAIN, PlainStay
 from cardume.wire.messages import Connect, Position
 from tests.simulation.clients import Client, Recorder
 from tests.simulation.history import Cursor, Session, Wants

@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from cardume.transports.uvicorn import WebSocketProtocol
 from tests.support.house import House
 
 T = TypeVar("T")
@@ -230,12 +231,14 @@ def _in_thread(serve: Callable[[], object], stop: Callable[[], object]) -> Itera
 
 
 @contextmanager
-def uvicorn_on(house: House, loop: str, *, lifespan: str = "on") -> Iterator[Stage]:
+def uvicorn_on(
+    house: House, loop: str, *, ws: Any = "websockets-sansio", lifespan: str = "on"
+) -> Iterator[Stage]:
     listener = listening()
     config = uvicorn.Config(
         house.app,
         loop=loop,
-        ws="websockets-sansio",
+        ws=ws,
         lifespan=lifespan,  # type: ignore[arg-type]
         log_config=None,
         timeout_graceful_shutdown=2,
@@ -274,5 +277,7 @@ STAGES: dict[str, Callable[[House], AbstractContextManager[Stage]]] = {
     "testclient": in_process,
     "uvicorn-asyncio": lambda house: uvicorn_on(house, "asyncio"),
     "uvicorn-uvloop": lambda house: uvicorn_on(house, "uvloop"),
+    "fast-asyncio": lambda house: uvicorn_on(house, "asyncio", ws=WebSocketProtocol),
+    "fast-uvloop": lambda house: uvicorn_on(house, "uvloop", ws=WebSocketProtocol),
     "hypercorn": hypercorn_on,
 }

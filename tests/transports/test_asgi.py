@@ -20,7 +20,8 @@ from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace
 from cardume.hub.options import HubOptions
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
-from cardume.transports.asgi import CLOSE_TIMEOUT, serve_plain
+from cardume.transports.entrance import serve_plain
+from cardume.transports.stay import CLOSE_TIMEOUT
 from cardume.wire import codes
 from tests.support.asgi import Socket, eventually, scope_of
 from tests.support.house import SECRET

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ class ClaimRules:
     leeway: float = 30.0
     """Seconds by which `nbf` and `iat` may lie ahead of our clock."""
 
-    def check(self, claims: object, now: float) -> Identity:
-        """The identity in a claim set, at wall time `now`.
+    def check(self, claims: object, now: float, signer: Hashable = None) -> Identity:
+        """The identity in a claim set that `signer` signed, at wall time `now`.
 
         Raises:
             InvalidToken: `sub` or `exp` is missing, a time is out, or it is meant for others.
@@ -35,7 +35,7 @@ class ClaimRules:
         if self.issuer is not None and claims.get("iss") != self.issuer:
             raise InvalidToken("issuer")
         _check_subject(claims.get("sub"))
-        return Identity.from_claims(claims)
+        return Identity.from_claims(claims, signer)
 
     def _check_times(self, claims: Mapping[str, Any], now: float) -> None:
         exp, nbf, iat = (_numeric_date(claims, name) for name in ("exp", "nbf", "iat"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -57,9 +57,11 @@ class Identity:
     """Patterns for `cardume.auth.policy.match`."""
     claims: Mapping[str, Any] = field(default_factory=_no_claims, hash=False, repr=False)
     """The whole verified claim set, read-only."""
+    vouched_by: Hashable = field(default=None, compare=False, repr=False)
+    """The key that signed the token, to ask its verifier about; None where there was none."""
 
     @classmethod
-    def from_claims(cls, claims: Mapping[str, Any]) -> Identity:
+    def from_claims(cls, claims: Mapping[str, Any], vouched_by: Hashable = None) -> Identity:
         """The identity in claims whose `sub` and `exp` were checked.
 
         A malformed `role`, `kind` or `channels` grants nothing; it is no reason to refuse.
@@ -76,6 +78,7 @@ class Identity:
             if isinstance(channels, list)
             else (),
             claims=MappingProxyType(dict(claims)),
+            vouched_by=vouched_by,
         )
 
     @property

@@ -12,6 +12,7 @@ import logging
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Collection, Iterable
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -71,8 +72,7 @@ class JwksKeys:
     def find(self, alg: str, kid: str | None) -> tuple[Key, ...] | None:
         if self._read_at is None:
             return None
-        stale = self._clock.monotonic() - self._read_at >= self._max_age
-        if stale and self._may_fetch():
+        if self._is_stale() and self._may_fetch():
             return None
         found = self._fitting(alg, kid)
         if found or kid is None or (kid in self._absent and not self._may_fetch()):
@@ -95,6 +95,14 @@ class JwksKeys:
             self._absent.add(kid)
         return found
 
+    async def withdrawn(self, keys: Collection[Key]) -> frozenset[Key]:
+        ours = [key for key in keys if key.issuer == self._url]
+        if ours and self._is_stale() and (fresh := self._refresh()) is not None:
+            await asyncio.wait([fresh])
+        if self._read_at is None:
+            return frozenset()
+        return frozenset(key for key in ours if not any(map(key.is_same, self._keys)))
+
     async def aclose(self) -> None:
         if self._refreshing is not None:
             self._refreshing.cancel()
@@ -105,6 +113,9 @@ class JwksKeys:
         if kid is None:
             return fitting[:MAX_TRIES]
         return tuple(key for key in fitting if key.kid == kid)
+
+    def _is_stale(self) -> bool:
+        return self._read_at is None or self._clock.monotonic() - self._read_at >= self._max_age
 
     def _may_fetch(self) -> bool:
         if self._refreshing is not None or self._thread_busy:
@@ -125,7 +136,7 @@ class JwksKeys:
             # Twice the timeout: a server that drips holds its thread, never its clients.
             async with asyncio.timeout(2 * self._timeout):
                 body = await asyncio.to_thread(self._download)
-            keys = parse_key_set(body)
+            keys = self._known(parse_key_set(body, self._url))
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.failures += 1
             _logger.warning("issuer's keys not refreshed: %s", _reason(error))
@@ -137,6 +148,11 @@ class JwksKeys:
             self._keys = keys
         finally:
             self._refreshing = None
+
+    def _known(self, keys: Iterable[Key]) -> tuple[Key, ...]:
+        """`keys`, as the objects we hold already where they are the same: identities keep them."""
+        held = {key: key for key in self._keys}
+        return tuple(held.get(key, key) for key in keys)
 
     def _download(self) -> bytes:
         self._thread_busy = True
@@ -163,8 +179,8 @@ def check_url(url: str) -> None:
         )
 
 
-def parse_key_set(body: bytes) -> tuple[Key, ...]:
-    """The verifying keys of a JWK Set, at most `MAX_KEYS`.
+def parse_key_set(body: bytes, issuer: str | None = None) -> tuple[Key, ...]:
+    """The verifying keys of an issuer's JWK Set, at most `MAX_KEYS`.
 
     Raises:
         Invalid: it is no key set, or there is no usable key in it. An issuer never means that;
@@ -174,7 +190,7 @@ def parse_key_set(body: bytes) -> tuple[Key, ...]:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list):
         raise Invalid("not a JWK Set")
-    keys = tuple(key for member in members[:MAX_KEYS] if (key := jwk_key(member)))
+    keys = tuple(key for member in members[:MAX_KEYS] if (key := jwk_key(member, issuer)))
     if not keys:
         raise Invalid("no usable key in the JWK Set")
     return keys

@@ -7,7 +7,7 @@ the key anew for every token and asks the machine's clock.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 
@@ -50,9 +50,15 @@ Material: TypeAlias = bytes | RSAPublicKey | EllipticCurvePublicKey | Ed25519Pub
 class Key:
     """A key and the algorithms it may verify. A public key never serves as an HMAC secret."""
 
-    material: Material = field(repr=False)
+    material: Material = field(repr=False, hash=False)  # public keys have no hash
     algorithms: frozenset[str]
     kid: str | None = None
+    issuer: str | None = None
+    """The address it was published at; None for one out of the settings."""
+
+    def is_same(self, other: Key) -> bool:
+        """Whether both are one key by the same name, whatever it may verify now."""
+        return self.kid == other.kid and self.material == other.material
 
     def verifies(self, signed: Signed) -> bool:
         """Whether this key made the signature; in constant time for HMAC."""
@@ -75,6 +81,9 @@ class KeySource(Protocol):
             Unavailable: it cannot be told now; the client should try again.
         """
 
+    async def withdrawn(self, keys: Collection[Key]) -> frozenset[Key]:
+        """Those of `keys` that came from here, and are not to be trusted any more."""
+
     async def aclose(self) -> None:
         """Give up whatever is being fetched."""
 
@@ -91,6 +100,10 @@ class StaticKeys:
 
     async def fetch(self, alg: str, kid: str | None) -> tuple[Key, ...]:
         return self.find(alg, kid)
+
+    async def withdrawn(self, keys: Collection[Key]) -> frozenset[Key]:
+        """None: settings hold as long as the process."""
+        return frozenset()
 
     async def aclose(self) -> None:
         return None
@@ -111,6 +124,9 @@ class KeysByFamily:
 
     async def fetch(self, alg: str, kid: str | None) -> Sequence[Key]:
         return await self._of(alg).fetch(alg, kid)
+
+    async def withdrawn(self, keys: Collection[Key]) -> frozenset[Key]:
+        return await self._secret.withdrawn(keys) | await self._public.withdrawn(keys)
 
     async def aclose(self) -> None:
         await self._secret.aclose()
@@ -192,8 +208,8 @@ class _Jwk(msgspec.Struct, frozen=True):
     y: _Number = ""
 
 
-def jwk_key(jwk: Any) -> Key | None:
-    """The verifying key in a member of a JWK Set (RFC 7517); None for any other member.
+def jwk_key(jwk: Any, issuer: str | None = None) -> Key | None:
+    """The verifying key in a member of an issuer's JWK Set (RFC 7517); None for any other member.
 
     Symmetric and private keys are passed over: once published they prove nothing.
     """
@@ -210,7 +226,7 @@ def jwk_key(jwk: Any) -> Key | None:
     if key is None:
         return None
     fits = key.algorithms if shape.alg is None else key.algorithms & {shape.alg}
-    return Key(key.material, fits, shape.kid) if fits else None
+    return Key(key.material, fits, shape.kid, issuer) if fits else None
 
 
 def _public_key(material: object) -> Key | None:

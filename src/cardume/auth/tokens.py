@@ -101,6 +101,14 @@ class TokenVerifier:
             raise InvalidToken("purpose")
         return identity
 
+    async def withdrawn(self, keys: Collection[Key]) -> frozenset[Key]:
+        """Those of `keys` (`Identity.vouched_by`) whose issuer no longer publishes them.
+
+        An issuer is asked anew where its keys are older than `jwks.MAX_AGE`; as long as it does
+        not answer, nothing is withdrawn.
+        """
+        return await self._keys.withdrawn(keys)
+
     async def aclose(self) -> None:
         """Give up a fetch that may be under way."""
         await self._keys.aclose()
@@ -123,16 +131,17 @@ class TokenVerifier:
     def _accept(self, signed: Signed, keys: Sequence[Key]) -> Identity:
         if not keys:
             raise InvalidToken("unknown_key")
-        if not any(key.verifies(signed) for key in keys):
+        signer = next((key for key in keys if key.verifies(signed)), None)
+        if signer is None:
             raise InvalidToken("signature")
-        return self._check(signed)
+        return self._check(signed, signer)
 
-    def _check(self, signed: Signed) -> Identity:
+    def _check(self, signed: Signed, signer: Key | None = None) -> Identity:
         try:
             claims = json.parse(signed.payload)
         except Invalid:
             raise InvalidToken("malformed") from None
-        return self._rules.check(claims, self._clock.now())
+        return self._rules.check(claims, self._clock.now(), signer)
 
 
 def _connection(identity: Identity) -> Identity:

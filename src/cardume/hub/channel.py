@@ -1,4 +1,9 @@
-"""A channel and those who are on it: one encode per dialect, one frame for all."""
+"""A channel and those who are on it: one encode per dialect, one frame for all.
+
+Delivery never waits. What goes to many directly is written in the loop's next turn, so that
+publications of one turn share a write, and in slices where the audience is large; whatever else
+a subscriber is told comes after what was published before it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from cardume.hub.filters import TypeFilter
+from cardume.hub.groups import Group, Kind, Parcel
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.outbox import Frame
 from cardume.hub.replayed import Replayed
+from cardume.hub.stats import HubStats
 from cardume.hub.tags import TagFilter, Tags, tags_of
 from cardume.wire import codes
 from cardume.wire.dialects import Dialect
@@ -21,7 +28,8 @@ if TYPE_CHECKING:
 MAX_BUFFERED = 1000
 """Publications held for one subscriber while its snapshot loads. Beyond it, it starts over."""
 
-Group = tuple[Dialect, TypeFilter, TagFilter | None]
+Soon = Callable[[Callable[[], object]], object]
+"""Calls something in the loop's next turn."""
 
 
 class Subscription:
@@ -42,6 +50,7 @@ class Subscription:
         "lost",
         "member",
         "server_side",
+        "since",
         "tags",
         "types",
     )
@@ -63,10 +72,15 @@ class Subscription:
         self.buffer: list[tuple[Position, Publication]] | None = []
         self.lost = False
         self.ahead: Position | None = None
+        self.since = 0
+        """How many frames its group had been written when it was added."""
 
     @property
-    def group(self) -> Group:
-        return (self.connection.dialect, self.types, self.tags)
+    def kind(self) -> Kind:
+        """With whom it shares its frames."""
+        connection = self.connection
+        compressed = connection.compresses and self.channel.options.deflate
+        return Kind(connection.dialect, self.types, self.tags, compressed)
 
     @property
     def cursor(self) -> Position:
@@ -75,8 +89,8 @@ class Subscription:
 
     def wants(self, publication: Publication) -> bool:
         """Whether its filters let a publication through."""
-        dialect, types, tags = self.group
-        if types is not None and dialect.event_type(publication) not in types:
+        types, tags = self.types, self.tags
+        if types is not None and self.connection.dialect.event_type(publication) not in types:
             return False
         return tags is None or tags.matches(tags_of(publication))
 
@@ -90,6 +104,9 @@ class Channel:
         "_joining",
         "_listeners",
         "_replayed",
+        "_scheduled",
+        "_soon",
+        "_stats",
         "attached",
         "delivered",
         "gate",
@@ -99,12 +116,20 @@ class Channel:
     )
 
     def __init__(
-        self, name: str, options: ChannelOptions, arrive: Callable[[Subscription], object]
+        self,
+        name: str,
+        options: ChannelOptions,
+        arrive: Callable[[Subscription], object],
+        soon: Soon,
+        stats: HubStats,
     ) -> None:
         """`arrive` is told of those who are present from now on, where the channel has presence."""
         self.name = name
         self.options = options
         self._arrive = arrive
+        self._soon = soon
+        self._stats = stats
+        self._scheduled = False
         self.position = Position()
         """The cursor of every live subscriber: where its first one came in, then what followed."""
         self.delivered = Position()
@@ -112,7 +137,7 @@ class Channel:
         self.attached = False
         """Whether the engine delivers it to this node; `gate` guards the change."""
         self.gate = asyncio.Lock()
-        self._groups: dict[Group, set[Subscription]] = {}
+        self._groups: dict[Kind, Group] = {}
         self._joining: set[Subscription] = set()
         self._listeners: set[Subscription] = set()
         """Those who hear who comes and goes."""
@@ -137,6 +162,7 @@ class Channel:
         """
         if subscription not in self._joining:
             return True  # it left meanwhile
+        self.flush()
         here, missed = self._merge(subscription, position)
         if subscription.lost:
             self._joining.discard(subscription)
@@ -153,7 +179,7 @@ class Channel:
         self._joining.discard(subscription)
         subscription.buffer = None
         subscription.ahead = None
-        self._groups.setdefault(subscription.group, set()).add(subscription)
+        self._group_of(subscription).add(subscription)
         self.position = here
         self._note_arrival(subscription)
         return True
@@ -186,21 +212,77 @@ class Channel:
         self._listeners.discard(subscription)
         self._ungroup(subscription)
 
+    def _group_of(self, subscription: Subscription) -> Group:
+        kind = subscription.kind
+        group = self._groups.get(kind)
+        if group is None:
+            group = self._groups[kind] = Group(kind)
+        return group
+
     def _ungroup(self, subscription: Subscription) -> None:
-        group = self._groups.get(subscription.group)
+        group = self._groups.get(subscription.kind)
         if group is not None:
             group.discard(subscription)
             if not group:
-                del self._groups[subscription.group]
+                del self._groups[group.kind]
 
     def narrow(self, subscription: Subscription, types: TypeFilter) -> None:
         """Change a subscriber's filter."""
         if subscription.buffer is not None:
             subscription.types = types
             return
+        self.catch_up(subscription)
         self._ungroup(subscription)
         subscription.types = types
-        self._groups.setdefault(subscription.group, set()).add(subscription)
+        self._group_of(subscription).add(subscription)
+
+    # -- written to directly, or queued for ---------------------------------------------------
+
+    def stall(self, subscription: Subscription) -> bool:
+        """Its transport takes no more at once. False: its outbox has no room for what is due."""
+        group = self._groups.get(subscription.kind)
+        if subscription.buffer is not None or group is None:
+            return True
+        return group.stall(subscription)
+
+    def resume(self, subscription: Subscription) -> None:
+        """Its transport takes whatever it is given."""
+        group = self._groups.get(subscription.kind)
+        if subscription.buffer is None and group is not None:
+            self.flush()  # it had that already
+            group.resume(subscription)
+
+    def catch_up(self, subscription: Subscription) -> None:
+        """Write what is on its way to one that is told something else next, or leaves."""
+        group = self._groups.get(subscription.kind)
+        if group is not None and group.busy:
+            self.flush()
+            group.catch_up(subscription)
+
+    def written(self, subscription: Subscription) -> int:
+        """How many frames one that is written to directly was handed since it is."""
+        group = self._groups.get(subscription.kind)
+        if group is None or subscription not in group.direct:
+            return 0
+        return group.sent - subscription.since
+
+    def flush(self) -> None:
+        """Write what waits for the loop's next turn."""
+        for group in list(self._groups.values()):
+            self._stats.messages_sent += group.flush()
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self.flush()
+        if any([group.step() for group in list(self._groups.values())]):
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._soon(self._turn)
+
+    # -- publications -------------------------------------------------------------------------
 
     def deliver(self, publication: Publication, position: Position) -> int:
         """Hand a publication to everyone here. Never waits, never raises for a slow reader.
@@ -232,6 +314,7 @@ class Channel:
 
     def tell_membership(self, member: Member, joined: bool) -> None:
         """Say to those who asked that somebody came or went; one encode per dialect."""
+        self.flush()
         frames: dict[Dialect, Frame | None] = {}
         for listener in list(self._listeners):
             dialect = listener.connection.dialect
@@ -249,7 +332,7 @@ class Channel:
         overflowed: list[Subscription] = []
         told = 0
         seen: Tags | None = None
-        for (dialect, types, tags), members in self._groups.items():
+        for (dialect, types, tags, _), group in self._groups.items():
             if types is not None and dialect.event_type(publication) not in types:
                 continue
             if tags is not None:
@@ -259,10 +342,10 @@ class Channel:
             frame = frames.get(dialect)
             if frame is None:
                 frame = frames[dialect] = Frame(dialect.publication(self.name, publication))
-            overflowed += [
-                member for member in members if not member.connection.offer(frame, key, policy)
-            ]
-            told += len(members)
+            overflowed += group.deliver(Parcel(frame, key, policy))
+            told += len(group)
+            if group.direct:
+                self._schedule()
         for member in overflowed:
             member.connection.close(codes.SLOW)
         return told - len(overflowed)
@@ -307,7 +390,7 @@ class Channel:
         return [member for member in self._joining if member.ahead is not None]
 
     def _cut_live(self) -> None:
-        for member in [member for members in self._groups.values() for member in members]:
+        for member in [member for group in self._groups.values() for member in group]:
             member.connection.lose(member)
 
 

@@ -74,7 +74,7 @@ async def respond(
     if reply is None:
         return
     reply = _tell(connection, reply, command.id)
-    if isinstance(reply, Fault) and connection.errors.add(hub.clock.monotonic()):
+    if isinstance(reply, Fault) and connection.conduct.errors.add(hub.clock.monotonic()):
         connection.close(codes.TOO_MANY_ERRORS)
 
 
@@ -99,10 +99,10 @@ def _within_rate(hub: Hub, connection: Connection, command: Command) -> bool:
     refresh is none: it costs a signature, and a client needs one in the life of a token.
     """
     now = hub.clock.monotonic()
-    if isinstance(command, Ping | Heartbeat) or connection.bucket.take(now):
+    if isinstance(command, Ping | Heartbeat) or connection.conduct.bucket.take(now):
         return True
     hub.rejects.note("rate_limited", connection.id)
-    if connection.excess.add(now):
+    if connection.conduct.excess.add(now):
         connection.close(codes.TOO_MANY_REQUESTS_CLOSE)
     else:
         connection.reply(Fault(codes.RATE_LIMITED, codes.RATE_LIMITED.message), command.id)

@@ -10,7 +10,8 @@ from cardume.errors import Invalid, Refused
 from cardume.hub.channel import Subscription
 from cardume.hub.entry import enter
 from cardume.hub.filters import TypeFilter, bounded, with_types, without_types
-from cardume.hub.limits import Strikes, TokenBucket
+from cardume.hub.groups import Write
+from cardume.hub.limits import Conduct
 from cardume.hub.outbox import Frame, Outbox, SlowPolicy
 from cardume.wire import codes, json
 from cardume.wire.codes import CloseCode
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class Transport(Protocol):
-    """The way to the peer. Both calls return at once."""
+    """The way to the peer. Both calls return at once.
+
+    One that can write by itself whatever it is given says so by `Connection.resume`, and when it
+    is full by `Connection.stall`. In between frames go to it directly, past the outbox.
+    """
 
     def wake(self) -> None:
         """The outbox has something to write."""
@@ -39,24 +44,24 @@ class Connection:
     """
 
     __slots__ = (
+        "_conduct",
         "_hub",
         "_metadata",
+        "_sent",
         "address",
-        "bucket",
         "client_id",
         "close_code",
+        "compresses",
         "connected_at",
         "dialect",
-        "errors",
-        "excess",
         "id",
         "identity",
         "messages_received",
-        "messages_sent",
         "outbox",
         "subscriptions",
         "transport",
         "types",
+        "write",
     )
 
     def __init__(
@@ -68,7 +73,6 @@ class Connection:
         transport: Transport,
         *,
         outbox: Outbox,
-        bucket: TokenBucket,
         address: str | None = None,
     ) -> None:
         self.id = id
@@ -80,23 +84,47 @@ class Connection:
         self.dialect = dialect
         self.transport = transport
         self.outbox = outbox
-        self.bucket = bucket
-        self.excess = Strikes(allowed=10)
-        self.errors = Strikes(allowed=20)
+        self.write: Write | None = None
+        """Takes framed bytes at once; None: whatever there is to say is queued."""
+        self.compresses = False
+        """Whether the peer agreed on compression."""
         self.subscriptions: dict[str, Subscription] = {}
         self.types: TypeFilter = None
         """The filter of the whole connection."""
         self.close_code: CloseCode | None = None
         self.connected_at = hub.clock.now()
         """Wall-clock seconds."""
-        self.messages_sent = 0
         self.messages_received = 0
         self._hub = hub
+        self._sent = 0
+        self._conduct: Conduct | None = None
         self._metadata: dict[str, Any] | None = None
 
     @property
     def closing(self) -> bool:
         return self.close_code is not None
+
+    @property
+    def conduct(self) -> Conduct:
+        """How it keeps to the limits; made when it says something first."""
+        if self._conduct is None:
+            rate = self._hub.options.messages_per_minute
+            self._conduct = Conduct(rate / 60, rate, self._hub.clock.monotonic())
+        return self._conduct
+
+    @conduct.setter
+    def conduct(self, conduct: Conduct) -> None:
+        self._conduct = conduct
+
+    @property
+    def messages_sent(self) -> int:
+        """Messages that its transport was handed."""
+        here = self.subscriptions.values()
+        return self._sent + sum(each.channel.written(each) for each in here)
+
+    def count_sent(self, messages: int) -> None:
+        """Its transport was handed so many more."""
+        self._sent += messages
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -176,8 +204,13 @@ class Connection:
     def offer(
         self, frame: Frame, key: str | None = None, policy: SlowPolicy = SlowPolicy.DISCONNECT
     ) -> bool:
-        """Queue a frame. False: the outbox is full, and the caller cuts the reader."""
+        """Write a frame, or queue it. False: the outbox is full, and the caller cuts the reader."""
         if self.close_code is not None:
+            return True
+        if self.write is not None:
+            self.write(frame.wire)
+            self._sent += 1
+            self._hub.stats.messages_sent += 1
             return True
         if not self.outbox.offer(frame, key, policy):
             return False
@@ -185,7 +218,7 @@ class Connection:
         return True
 
     def reply(self, reply: Reply, id: int | str | None = None) -> None:
-        """Queue an answer for this peer alone.
+        """Queue an answer for this peer alone, after what was published before it.
 
         Raises:
             Invalid: it has no JSON form.
@@ -194,8 +227,29 @@ class Connection:
         frame = Frame(self.dialect.reply(reply, id=id, time=self._hub.clock.now()))
         if len(frame) > self.outbox.limit:
             raise Refused(codes.LIMIT_EXCEEDED, "the answer is larger than an outbox")
+        self._catch_up()
         if not self.offer(frame):
             self.close(codes.SLOW)
+
+    def resume(self, write: Write) -> None:
+        """From now on `write` takes whatever it is given; nothing is queued."""
+        self.write = write
+        for subscription in self.subscriptions.values():
+            subscription.channel.resume(subscription)
+
+    def stall(self) -> None:
+        """The transport is full: queue what comes."""
+        if self.write is None:
+            return
+        self.write = None
+        subscriptions = self.subscriptions.values()
+        if not all([each.channel.stall(each) for each in subscriptions]):
+            self.close(codes.SLOW)
+
+    def _catch_up(self) -> None:
+        if self.write is not None:
+            for subscription in self.subscriptions.values():
+                subscription.channel.catch_up(subscription)
 
     def lose(self, subscription: Subscription) -> None:
         """What it would be told on a channel has a gap: it comes back to it, and resumes.
@@ -215,7 +269,9 @@ class Connection:
         """End the connection. The first reason given is the one that counts."""
         if self.close_code is not None:
             return
+        self._catch_up()
         self.close_code = code
+        self.stall()
         # A slow reader is not waited for, and one that lost its place gets nothing more.
         flush = code.number not in _CUT
         if not flush:

@@ -17,12 +17,13 @@ from cardume.engines import engine_from_url
 from cardume.engines.base import Engine
 from cardume.errors import ConfigurationError, HubNotRunning, Refused
 from cardume.hub.census import Blocks, Index
-from cardume.hub.channel import Subscription
+from cardume.hub.channel import Channel, Subscription
 from cardume.hub.connection import Connection
 from cardume.hub.limits import TokenBucket
 from cardume.hub.namespaces import ChannelOptions, Namespaces
 from cardume.hub.options import HubOptions
 from cardume.hub.presence import Presence
+from cardume.hub.pulse import Pulse
 from cardume.hub.rejects import Rejects
 from cardume.hub.roster import Roster
 from cardume.hub.schedule import LeaseTimer, Tasks
@@ -60,6 +61,8 @@ class Core:
         self.stats = HubStats()
         self.rejects = Rejects(logger, self.clock)
         self.tasks = Tasks(self.clock)
+        self.pulse: Pulse[Any] = Pulse(self.clock)
+        """Of the connections whose pongs we see."""
         rate = self.options.handshakes_per_second
         self.handshakes = TokenBucket(rate, rate, self.clock.monotonic())
         self.draining = False
@@ -74,7 +77,7 @@ class Core:
         self._presence = Presence(
             lambda on_expire: self.leases(on_expire, "presence grace"), self._tell_membership
         )
-        self._roster = Roster(self.engine, self.tasks, self._arrived)
+        self._roster = Roster(self.engine, self.tasks, self._make_channel)
 
     @property
     def running(self) -> bool:
@@ -127,6 +130,13 @@ class Core:
 
     def _default_verifier(self) -> Verifier:
         raise ConfigurationError("Hub(auth=…) needs a verifier; see cardume.auth.tokens")
+
+    def _make_channel(self, name: str, options: ChannelOptions) -> Channel:
+        return Channel(name, options, self._arrived, self._soon, self.stats)
+
+    def _soon(self, call: Callable[[], object]) -> None:
+        if self._loop is not None:
+            self._loop.call_soon(call)
 
     def _arrived(self, subscription: Subscription) -> None:
         self._presence.arrive(subscription)

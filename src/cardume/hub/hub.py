@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from cardume.auth.identity import Identity
 from cardume.clock import Clock
 from cardume.engines.base import Engine
-from cardume.hub import watch
+from cardume.hub import rekey, watch
 from cardume.hub.actions import Actions, Handler
 from cardume.hub.core import Verifier
 from cardume.hub.namespaces import Namespace
@@ -64,6 +65,7 @@ class Hub(Publishing, People):
             self._loop = asyncio.get_running_loop()
             self.draining = False
             self.tasks.every(watch.EVERY, self._watch.round, "position check")
+            self.tasks.every(rekey.EVERY, partial(rekey.check_keys, self), "signing keys")
         self._entered += 1
         return self
 
@@ -81,6 +83,7 @@ class Hub(Publishing, People):
         finally:
             for timer in self._timers:
                 timer.stop()
+            self.pulse.stop()
             await self.tasks.cancel()
             self._roster.clear()
             self._presence.clear()

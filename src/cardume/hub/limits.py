@@ -36,11 +36,27 @@ class Strikes:
     def __init__(self, allowed: int, window: float = 60.0) -> None:
         self.allowed = allowed
         self.window = window
-        self._times: deque[float] = deque()
+        self._times: deque[float] | None = None
+        """Made at the first: most connections have none, and a deque takes 760 bytes."""
 
     def add(self, now: float) -> bool:
         """Note one more. True: that was one too many."""
-        while self._times and self._times[0] <= now - self.window:
-            self._times.popleft()
-        self._times.append(now)
-        return len(self._times) > self.allowed
+        times = self._times = self._times or deque()
+        while times and times[0] <= now - self.window:
+            times.popleft()
+        times.append(now)
+        return len(times) > self.allowed
+
+
+class Conduct:
+    """How one client keeps to what it may do."""
+
+    __slots__ = ("bucket", "errors", "excess")
+
+    def __init__(self, rate: float, burst: float, now: float, *, errors: int = 20) -> None:
+        """`rate` messages a second, `burst` at once, and so many `errors` in a minute."""
+        self.bucket = TokenBucket(rate, burst, now)
+        self.excess = Strikes(allowed=10)
+        """Messages beyond the rate."""
+        self.errors = Strikes(allowed=errors)
+        """Requests that were answered with one."""

@@ -54,7 +54,8 @@ class ChannelOptions:
 
     `presence` says who is there; a member that left is gone `presence_grace` seconds later, or
     was never away. `keyed` keeps the latest publication of each key, `keys` at most, as the
-    snapshot of a fresh subscriber; publishing null under a key removes it.
+    snapshot of a fresh subscriber; publishing null under a key removes it. `deflate` compresses
+    publications for the clients that can read it, once for all of them, on a server of ours.
     """
 
     history: int = 0
@@ -66,6 +67,7 @@ class ChannelOptions:
     client_publish: bool = False
     keyed: bool = False
     keys: int = 10_000
+    deflate: bool = False
     snapshot: Snapshot | None = None
     reserved: frozenset[str] = RESERVED_TYPES
 
@@ -179,9 +181,12 @@ class Namespaces:
 
     def __init__(self, fallback: ChannelOptions | None = None) -> None:
         self.fallback = fallback
+        self.deflate = fallback is not None and fallback.deflate
+        """Whether publications of any are compressed."""
         self._by_word: dict[str, list[Namespace]] = {}
 
     def add(self, namespace: Namespace) -> None:
+        self.deflate |= namespace.options.deflate
         known = self._by_word.setdefault(namespace.template.namespace, [])
         if any(other.template.text == namespace.template.text for other in known):
             raise ConfigurationError(f"channel {namespace.template.text!r} is declared twice")

@@ -31,6 +31,8 @@ class HubOptions:
     """By the peer's address as the server says it: behind a proxy that is the proxy's, unless
     the server was told to trust it. None: no limit."""
     handshakes_per_second: float = 2000
+    idle_timeout: float = 300
+    """Of a connection that holds no channel and says nothing, where we see its pongs. 0: none."""
     replay_limit: int = 300
     """Publications in one replay, and in one answer of history."""
     allowed_origins: tuple[str, ...] = ()

@@ -15,7 +15,6 @@ from cardume.errors import Refused
 from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection, Transport
 from cardume.hub.entry import Entry, enter
-from cardume.hub.limits import TokenBucket
 from cardume.hub.membership import Membership
 from cardume.hub.outbox import Outbox
 from cardume.wire import codes
@@ -94,8 +93,6 @@ class People(Membership):
         address: str | None = None,
     ) -> Connection:
         """Let a peer in. Its way out is `disconnect`, called by the transport exactly once."""
-        now = self.clock.monotonic()
-        per_minute = self.options.messages_per_minute
         connection = Connection(
             self,
             next(self._ids),
@@ -103,7 +100,6 @@ class People(Membership):
             dialect,
             transport,
             outbox=Outbox(self.options.outbox_limit),
-            bucket=TokenBucket(per_minute / 60, per_minute, now),
             address=address,
         )
         self._connections[connection.id] = connection

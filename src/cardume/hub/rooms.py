@@ -102,6 +102,9 @@ class Guest:
         """Answer one message."""
         await respond(self.lobby.hub, self.connection, text, _TABLE, self)
 
+    def left(self) -> None:
+        """Nothing here is to be forgotten."""
+
     @property
     def rooms(self) -> tuple[str, ...]:
         """Where it is now."""

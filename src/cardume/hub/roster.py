@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from cardume.engines.base import Engine
 from cardume.errors import Unavailable
-from cardume.hub.channel import Channel, Subscription
+from cardume.hub.channel import Channel
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.schedule import Tasks
 
@@ -22,11 +22,14 @@ class Roster:
     """
 
     def __init__(
-        self, engine: Engine, tasks: Tasks, arrive: Callable[[Subscription], object]
+        self,
+        engine: Engine,
+        tasks: Tasks,
+        make: Callable[[str, ChannelOptions], Channel],
     ) -> None:
         self._engine = engine
         self._tasks = tasks
-        self._arrive = arrive
+        self._make = make
         self._channels: dict[str, Channel] = {}
 
     def __len__(self) -> int:
@@ -48,7 +51,7 @@ class Roster:
         while True:
             channel = self._channels.get(name)
             if channel is None:
-                channel = self._channels[name] = Channel(name, options, self._arrive)
+                channel = self._channels[name] = self._make(name, options)
             async with channel.gate:
                 if self._channels.get(name) is not channel:
                     continue  # detached while we waited

@@ -25,7 +25,6 @@ from cardume.errors import Refused
 from cardume.hub.actions import describe
 from cardume.hub.centrifuge import DIALECT, Client, Clients, Hearer
 from cardume.hub.connection import Connection
-from cardume.transports.asgi import Admission, Visit, code_for, is_longer
 from cardume.transports.bodies import Body
 from cardume.transports.door import (
     Visitor,
@@ -34,10 +33,12 @@ from cardume.transports.door import (
     identify,
     refuse_before_accept,
 )
+from cardume.transports.entrance import accept, stay
 from cardume.transports.fastapi import Hub
 from cardume.transports.problems import ProblemRoute
 from cardume.transports.requests import body_of, read_json
 from cardume.transports.sse import CommandStream
+from cardume.transports.stay import Admission, code_for, is_longer
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
 from cardume.wire.messages import Connect, Fault
@@ -93,24 +94,17 @@ class Centrifuge:
         if await refuse_before_accept(hub, scope, receive, send):
             return
         visitor = Visitor(scope)
-        await send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
+        await accept(hub, visitor, scope, send)
         came = await self._let_in(scope, receive, send)
         if came is None:
             return
         (connect, rest), identity = came
-        client: Client | None = None
 
         def begin(connection: Connection) -> Client:
-            nonlocal client
-            client = self.clients.admit(connection, scope, connect, rest, session=session)
-            return client
+            return self.clients.admit(connection, scope, connect, rest, session=session)
 
-        try:
-            admission = Admission(identity, begin, address_of(scope))
-            await Visit(hub, DIALECT, admission, receive, send).run()
-        finally:
-            if client is not None:
-                self.clients.forget(client)
+        admission = Admission(identity, begin, address_of(scope))
+        await stay(hub, DIALECT, admission, scope, receive, send)
 
     # -- before anybody is known ------------------------------------------------------------
 

@@ -20,9 +20,11 @@ from cardume.hub.entry import Entry
 from cardume.hub.filters import type_filter
 from cardume.hub.hub import Hub
 from cardume.hub.outbox import Frame
-from cardume.transports.asgi import Admission, PlainStay, Stay, serve
 from cardume.transports.door import Visitor
+from cardume.transports.entrance import serve
+from cardume.transports.plain import PlainStay
 from cardume.transports.sse import ChannelStream
+from cardume.transports.stay import Admission, Stay
 from cardume.wire import codes
 from cardume.wire.dialects.events import EventsDialect
 from cardume.wire.messages import Position

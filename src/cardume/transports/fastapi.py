@@ -26,11 +26,13 @@ from cardume.hub.hub import Verifier
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace, Snapshot
 from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
-from cardume.transports.asgi import Address, PlainAddress, serve
 from cardume.transports.door import identify_request
+from cardume.transports.entrance import serve
 from cardume.transports.events import ChannelEvents
 from cardume.transports.history import Count, HistoryPage, Reverse, Since, read_history
+from cardume.transports.plain import PlainAddress
 from cardume.transports.problems import ProblemRoute
+from cardume.transports.stay import Address
 
 F = TypeVar("F", bound=Function)
 

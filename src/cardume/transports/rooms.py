@@ -21,12 +21,13 @@ from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub as BareHub
 from cardume.hub.namespaces import ChannelTemplate, Namespace
 from cardume.hub.rooms import DIALECT, OPTIONS, Guest, Lobby
-from cardume.transports.asgi import Admission, serve
 from cardume.transports.bodies import Body
 from cardume.transports.door import Visitor, identify_request
+from cardume.transports.entrance import serve
 from cardume.transports.fastapi import CurrentIdentity, Hub
 from cardume.transports.problems import ProblemRoute
 from cardume.transports.requests import ApiKey, body_of, is_key, read_json
+from cardume.transports.stay import Admission
 from cardume.wire import codes
 from cardume.wire.events import EVERYONE
 

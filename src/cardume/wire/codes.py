@@ -43,7 +43,9 @@ class ErrorCode(msgspec.Struct, frozen=True, gc=False):
 
 
 NORMAL: Final = CloseCode(1000, "bye")
+PROTOCOL_ERROR: Final = CloseCode(1002, "protocol error")
 UNSUPPORTED_DATA: Final = CloseCode(1003, "text frames only")
+INVALID_DATA: Final = CloseCode(1007, "not UTF-8")
 TOO_BIG: Final = CloseCode(1009, "message too big")
 
 SHUTDOWN: Final = CloseCode(3001, "shutdown")

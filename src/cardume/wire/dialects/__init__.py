@@ -18,6 +18,8 @@ class Dialect(Protocol):
     """Whether one connection may hold many channels."""
     lines: bool
     """Whether one frame may hold several messages, a line each."""
+    pings: bool
+    """Whether it has pings of its own, so that it needs none of the WebSocket's."""
     moves: bool
     """Whether it can say that the server put a client on a channel (`Put`) or off it (`Taken`)."""
 

@@ -54,6 +54,7 @@ class CentrifugeDialect:
     reserved: frozenset[str] = frozenset()
     many = True
     lines = True
+    pings = True
     moves = True
 
     def decode(self, text: str | bytes) -> Command:

@@ -41,6 +41,7 @@ class PlainDialect:
     reserved = RESERVED_TYPES
     many = False
     lines = False
+    pings = False
     moves = False
 
     def decode(self, text: str | bytes) -> Command:

@@ -52,6 +52,7 @@ class RoomsDialect:
     reserved = frozenset({REPLY})
     many = True
     lines = False
+    pings = False
     moves = False
 
     def decode(self, text: str | bytes) -> Command:

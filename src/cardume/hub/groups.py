@@ -1,0 +1,171 @@
+"""The live subscribers of a channel that see the same frames: one encode, one loop, one write.
+
+Those whose transport takes whatever it is given are written to directly; publications that come
+in one turn of the loop leave as one write. All others have their frames queued in their outbox,
+at once. A subscriber is in one of the two places, never in both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from cardume.hub.filters import TypeFilter
+from cardume.hub.outbox import Frame, SlowPolicy
+from cardume.hub.tags import TagFilter
+from cardume.wire.dialects import Dialect
+
+if TYPE_CHECKING:
+    from cardume.hub.channel import Subscription
+
+Write = Callable[[bytes], object]
+
+SLICE = 2000
+"""Writes in one turn of the loop: 10 to 12 ms."""
+
+logger = logging.getLogger("cardume.hub")
+
+
+class Kind(NamedTuple):
+    """What the frames of a subscriber depend on."""
+
+    dialect: Dialect
+    types: TypeFilter
+    tags: TagFilter | None
+    compressed: bool
+
+
+class Parcel(NamedTuple):
+    """A frame on its way, as an outbox wants it."""
+
+    frame: Frame
+    key: str | None
+    policy: SlowPolicy
+
+
+class Group:
+    """Subscribers of one kind."""
+
+    __slots__ = ("_pending", "_runs", "direct", "kind", "queued", "sent")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.direct: dict[Subscription, Write] = {}
+        self.queued: set[Subscription] = set()
+        self.sent = 0
+        """Frames that the direct ones were written."""
+        self._pending: list[Parcel] = []
+        self._runs: list[_Run] = []
+
+    def __len__(self) -> int:
+        return len(self.direct) + len(self.queued)
+
+    def __iter__(self) -> Iterator[Subscription]:
+        yield from self.direct
+        yield from self.queued
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is on its way to the direct ones."""
+        return bool(self._pending or self._runs)
+
+    def add(self, subscription: Subscription) -> None:
+        """One more, who is told what comes from now on. To be called with nothing pending."""
+        write = subscription.connection.write
+        if write is None:
+            self.queued.add(subscription)
+        else:
+            self.direct[subscription] = write
+            subscription.since = self.sent
+
+    def discard(self, subscription: Subscription) -> None:
+        """One less."""
+        self.queued.discard(subscription)
+        if self.direct.pop(subscription, None) is not None:
+            subscription.connection.count_sent(self.sent - subscription.since)
+        for run in self._runs:
+            run.left.pop(subscription, None)
+
+    def stall(self, subscription: Subscription) -> bool:
+        """From now on it is queued for, and so is what was on its way. False: there is no room."""
+        late = [parcel for run in self._runs if subscription in run.left for parcel in run.parcels]
+        self.discard(subscription)
+        self.queued.add(subscription)
+        connection = subscription.connection
+        connection.count_sent(-len(late))  # they were counted when they set out
+        return all(connection.offer(*parcel) for parcel in (*late, *self._pending))
+
+    def resume(self, subscription: Subscription) -> None:
+        """It is written to directly again. To be called with nothing pending."""
+        self.queued.discard(subscription)
+        self.add(subscription)
+
+    def catch_up(self, subscription: Subscription) -> None:
+        """Write what is on its way to one of the direct ones, ahead of the others."""
+        for run in self._runs:
+            write = run.left.pop(subscription, None)
+            if write is not None:
+                write(run.data)
+
+    def deliver(self, parcel: Parcel) -> list[Subscription]:
+        """Queue a frame for everyone. Returns those for whom there was no room."""
+        if self.direct:
+            self._pending.append(parcel)
+        return [member for member in self.queued if not member.connection.offer(*parcel)]
+
+    def flush(self) -> int:
+        """Write what is pending; with a large audience begin to. Returns how many frames."""
+        parcels, self._pending = self._pending, []
+        if not parcels:
+            return 0
+        compressed = self.kind.compressed
+        frames = [each.frame.compressed if compressed else each.frame.wire for each in parcels]
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        self.sent += len(parcels)
+        if self._runs or len(self.direct) > SLICE:
+            self._runs.append(_Run(parcels, data, dict(self.direct)))
+            if len(self._runs) == 1:
+                self.step()
+        else:
+            # A copy: a write that fills a transport makes its subscriber a queued one.
+            write_all(list(self.direct.values()), data)
+        return len(parcels) * len(self.direct)
+
+    def step(self) -> bool:
+        """Write one more slice of what is on its way. True: there is more."""
+        if self._runs:
+            run = self._runs[0]
+            write_all(run.slice(), run.data)
+            if not run.left:
+                self._runs.pop(0)
+        return bool(self._runs)
+
+
+class _Run:
+    """Frames on their way to more than one slice of subscribers."""
+
+    __slots__ = ("data", "left", "parcels")
+
+    def __init__(self, parcels: list[Parcel], data: bytes, left: dict[Subscription, Write]) -> None:
+        self.parcels = parcels
+        self.data = data
+        self.left = left
+        """Who has yet to be served."""
+
+    def slice(self) -> list[Write]:
+        """The next ones, who are served with this."""
+        left = self.left
+        return [left.popitem()[1] for _ in range(min(SLICE, len(left)))]
+
+
+def write_all(writes: Iterable[Write], data: bytes) -> None:
+    """Hand `data` to every transport; one that fails keeps nobody else from it."""
+    remaining = iter(writes)
+    while True:
+        try:
+            for write in remaining:
+                write(data)
+            return
+        except Exception as error:
+            logger.debug("a write failed: %s", type(error).__name__)

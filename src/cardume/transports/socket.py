@@ -1,0 +1,332 @@
+"""A WebSocket of the hub's own: frames straight to the transport, and nothing in between.
+
+While it is idle there is this object and its connection; a parser, a queue and a task come and go
+with what the peer says. The transport buffers nothing that the kernel has not refused, so what
+waits for a slow reader waits in its outbox, where it can be superseded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Final, cast
+
+from cardume.clock import TimerHandle
+from cardume.hub.connection import Connection
+from cardume.hub.hub import Hub
+from cardume.hub.pulse import around
+from cardume.transports.handover import Handover
+from cardume.transports.stay import CLOSE_TIMEOUT, Admission, Stay, code_for, is_longer
+from cardume.wire import codes
+from cardume.wire.codes import CloseCode
+from cardume.wire.dialects import Dialect
+from cardume.wire.framing import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame
+from cardume.wire.websocket import FrameFault, Message, Receiver
+
+PING_EVERY: Final = 25.0
+PONG_WITHIN: Final = 8
+"""Seconds; a ping that is not answered ends the connection with 3012."""
+
+MESSAGE_WITHIN: Final = 30.0
+"""Seconds from a message's first byte to its last."""
+
+MAX_WAITING: Final = 16
+"""Messages of a peer that wait for an answer before we read no more of them."""
+
+BATCH: Final = 64 * 1024
+"""Bytes from which one write takes no more frames of an outbox."""
+
+_PING = frame(b"", PING)
+
+logger = logging.getLogger("cardume.transports")
+
+
+class Socket(asyncio.Protocol):
+    """`cardume.hub.connection.Transport`, and the protocol of an asyncio transport."""
+
+    __slots__ = (
+        "_asked",
+        "_begun",
+        "_connection",
+        "_deadline",
+        "_deaf",
+        "_deflate",
+        "_goodbye",
+        "_heard",
+        "_hub",
+        "_inbox",
+        "_open",
+        "_paused",
+        "_peer_code",
+        "_receiver",
+        "_said_goodbye",
+        "_stay",
+        "_talk",
+        "_transport",
+        "slot",
+    )
+
+    def __init__(self, hub: Hub) -> None:
+        self.slot = 0
+        self._hub = hub
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._connection: Connection = cast("Connection", None)
+        self._stay: Stay = cast("Stay", None)
+        self._receiver: Receiver | None = None
+        self._begun = 0.0
+        """When the message that has not ended began, on the hub's clock."""
+        self._inbox: deque[str] | None = None
+        self._talk: asyncio.Task[Any] | None = None
+        """Who answers what the peer says, while it says something."""
+        self._deadline: TimerHandle | None = None
+        self._goodbye: CloseCode | None = None
+        self._peer_code: int | None = None
+        self._heard = 0.0
+        """When the last message came."""
+        self._open = False
+        """Whether it may be written to directly: what it is told first is one write."""
+        self._paused = False
+        self._asked = False
+        """Whether the answer to a ping is due."""
+        self._deaf = False
+        """Whether what comes has no meaning any more."""
+        self._said_goodbye = False
+        self._deflate = False
+
+    # -- life -------------------------------------------------------------------------------
+
+    async def run(self, dialect: Dialect, admission: Admission, handover: Handover) -> None:
+        """Take the socket, greet its peer, and return when it has nothing more to say for now."""
+        hub = self._hub
+        transport, receiver, messages, compresses, self._deflate = handover.take(self)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=0)
+        self._heard = hub.clock.monotonic()
+        connection = self._connection = hub.connect(
+            admission.identity, dialect, self, address=admission.address
+        )
+        connection.compresses = compresses
+        self._stay = admission.begin(connection)
+        self._receiver = receiver
+        self._inbox = deque()
+        self._talk = asyncio.current_task()
+        self._hub.pulse.add(self, around(PING_EVERY))
+        for message in messages:
+            self._take(message)
+        try:
+            await self._stay.enter()
+            self._open = True
+            self._drain()
+            await self._answer()
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._talk = self._inbox = None
+            self._open = True
+            self._drain()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        connection = self._connection
+        self._hub.pulse.discard(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        connection.write = None
+        self._paused = True  # nothing more can be written
+        self._hub.disconnect(connection, self._peer_code)
+        self._stay.left()
+        if self._talk is not None:
+            self._talk.cancel()
+        self._receiver = None
+
+    def eof_received(self) -> None:
+        """The transport closes itself."""
+
+    def beat(self) -> int:
+        """Ask for a sign of life, or miss one; the seconds until the next beat."""
+        connection = self._connection
+        if connection.closing or self._peer_code is not None:
+            return 0
+        now = self._hub.clock.monotonic()
+        if self._receiver is not None and now > self._begun + MESSAGE_WITHIN:
+            connection.close(codes.STALE)
+        elif self._asked and self._is_reading():
+            connection.close(codes.NO_PONG)
+        elif self._is_idle(now):
+            connection.close(codes.STALE)
+        elif connection.dialect.pings or self._asked:
+            return around(PING_EVERY)
+        else:
+            self._asked = True
+            if not self._paused:
+                self._transport.write(_PING)
+            return PONG_WITHIN
+        return 0
+
+    def _is_reading(self) -> bool:
+        """Whether we would have heard the answer to a ping."""
+        return self._inbox is None or len(self._inbox) < MAX_WAITING
+
+    def _is_idle(self, now: float) -> bool:
+        """Whether it holds nothing and says nothing."""
+        if self._connection.subscriptions or not self._hub.options.idle_timeout:
+            return False
+        return now > self._heard + self._hub.options.idle_timeout
+
+    # -- out --------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """`Transport.wake`"""
+        if self._open or self._goodbye is not None:
+            self._drain()
+
+    def close(self, code: CloseCode, *, flush: bool) -> None:
+        """`Transport.close`"""
+        if self._peer_code is not None:
+            return
+        self._goodbye = code
+        self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        if not flush:
+            self._part()
+        self._drain()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        connection = self._connection
+        connection.stall()
+        connection.outbox.writing(self._transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._connection.outbox.writing(0)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Write what waits, as far as the transport takes it; then go on without an outbox."""
+        connection = self._connection
+        outbox = connection.outbox
+        while not self._paused and (first := outbox.take()) is not None:
+            frames, size = [first.wire], len(first)
+            while size < BATCH and (more := outbox.take()) is not None:
+                frames.append(more.wire)
+                size += len(more)
+            outbox.writing(0)
+            self._hub.stats.messages_sent += len(frames)
+            connection.count_sent(len(frames))
+            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        if self._paused:
+            return
+        if self._goodbye is not None:
+            self._part()
+        elif self._open and connection.write is None and not outbox.corked:
+            connection.resume(self._transport.write)
+
+    def _part(self) -> None:
+        """Say goodbye, and wait for the peer's."""
+        if self._said_goodbye or self._goodbye is None:
+            return
+        self._said_goodbye = True
+        self._transport.write(close_frame(self._goodbye.number, self._goodbye.reason))
+        if self._deaf:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Nothing follows from us. Who closed while there is something to read would reset it."""
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    # -- in ---------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        receiver = self._receiver
+        if receiver is None:
+            limit = 2 * self._hub.options.max_message  # what is a little too big is told so
+            receiver = Receiver(limit, deflate=self._deflate)
+            self._begun = self._hub.clock.monotonic()
+        try:
+            for message in receiver.feed(data):
+                self._take(message)
+                self._begun = self._hub.clock.monotonic()
+        except FrameFault as fault:
+            self._hub.rejects.note("bad_frame", self._connection.id)
+            self._deafen(codes.CLOSES[fault.code])
+            return
+        self._receiver = None if receiver.idle else receiver
+
+    def _take(self, message: Message) -> None:
+        opcode = message.opcode
+        if self._deaf:
+            return
+        if opcode == TEXT:
+            self._hear(message.text)
+        elif opcode == PONG:
+            self._asked = False
+        elif opcode == PING:
+            if not (self._paused or self._said_goodbye):
+                self._transport.write(frame(message.data, PONG))
+        elif opcode == CLOSE:
+            self._peer_left(message.code)
+        elif opcode == BINARY:
+            self._connection.close(codes.UNSUPPORTED_DATA)
+
+    def _hear(self, text: str) -> None:
+        if self._connection.closing:
+            return
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append(text)
+        if self._talk is None:
+            self._talk = asyncio.get_running_loop().create_task(self._converse())
+        elif len(self._inbox) == MAX_WAITING:
+            self._transport.pause_reading()
+
+    async def _converse(self) -> None:
+        try:
+            await self._answer()
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._talk = self._inbox = None
+
+    async def _answer(self) -> None:
+        """Answer all that was said."""
+        connection, inbox, most = self._connection, self._inbox, self._hub.options.max_message
+        while inbox and not connection.closing:
+            text = inbox.popleft()
+            if len(inbox) == MAX_WAITING - 1:
+                self._transport.resume_reading()
+            self._heard = self._hub.clock.monotonic()
+            if is_longer(text, most):
+                connection.close(codes.TOO_BIG)
+            else:
+                await self._stay.hear(text)
+
+    def _fail(self, error: Exception) -> None:
+        self._connection.close(code_for(error, accepted=True))
+
+    def _deafen(self, code: CloseCode) -> None:
+        """The peer broke the protocol: say so, and hear no more of it."""
+        self._deaf = True
+        self._receiver = None
+        if self._said_goodbye:
+            self._hang_up()
+        self._connection.close(code)
+
+    def _peer_left(self, code: int) -> None:
+        """The peer's goodbye: answered by ours, if that was not said before (§5.5.1)."""
+        self._deaf = True
+        self._peer_code = code
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            self._hub.disconnect(self._connection, code)
+            self._connection.stall()
+            self._paused = True
+            self._transport.write(close_frame(code))
+        if self._deadline is None:
+            self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        self._transport.close()
