@@ -21,6 +21,15 @@ class Ack(BaseModel):
     note: str | None = Field(None, max_length=5)
 
 
+class Step(BaseModel):
+    seconds: int
+
+
+class Plan(BaseModel, extra="forbid"):
+    name: str
+    steps: list[Step | str] = []
+
+
 async def ack_alert(identity: Identity, body: Ack) -> dict[str, Any]:
     return {"by": identity.sub, "id": body.alert_id}
 
@@ -50,6 +59,24 @@ async def test_what_does_not_fit_is_named_and_never_quoted() -> None:
     assert "note" in caught.value.message
     assert "SECRET" not in caught.value.message
     assert "TOO LONG" not in caught.value.message
+
+
+async def test_what_does_not_fit_is_said_in_words_of_ours() -> None:
+    made = actions()
+
+    async def plan(identity: Identity, body: Plan) -> None: ...
+
+    made.add("plan", plan)
+    said = []
+    for body in ({"extra": 1}, {"name": 5}, {"name": "x", "steps": [{"seconds": "soon"}]}):
+        with pytest.raises(Refused) as caught:
+            await made.run(ANNA, "plan", body)
+        said.append(caught.value.message)
+    assert said == [
+        "name: is required; extra: there is no such field",
+        "name: should be text",
+        "steps.0.seconds: should be a whole number; steps.0: should be text",
+    ]
 
 
 @pytest.mark.parametrize(("status", "name"), [(403, "permission_denied"), (409, "conflict")])

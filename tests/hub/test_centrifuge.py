@@ -310,6 +310,19 @@ async def test_a_snapshot_is_no_publication(peer: Peer) -> None:
     assert answer["rpc"]["data"] == {"snapshot": {"board": "7"}}
 
 
+async def test_a_snapshot_without_a_json_form_is_a_bug_of_ours(
+    peer: Peer, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def state() -> object:
+        return object()
+
+    declare(hub, "odd", history=20, snapshot=state)
+    assert error(await peer.subscribe("odd")) == 100
+    assert "odd" not in peer.connection.subscriptions
+    assert error(await peer.say(rpc={"method": "snapshot", "data": {"channel": "odd"}})) == 100
+    assert caplog.text.count("a snapshot without a JSON form") >= 2
+
+
 async def test_resuming_needs_no_snapshot(peer: Peer, hub: Hub) -> None:
     position = await hub.publish("board:7", None, 1)
     await hub.publish("board:7", None, 2)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from cardume.auth.identity import Identity
 from cardume.errors import ConfigurationError, Refused
+from cardume.hub.faults import describe
 from cardume.hub.guards import refusal
 from cardume.wire import codes
 
@@ -49,14 +50,8 @@ class Actions:
         try:
             checked = adapter.validate_python(body)
         except ValidationError as error:
-            raise Refused(codes.INVALID_FIELDS, describe(error)) from None
+            raise Refused(codes.INVALID_FIELDS, describe(error, body)) from None
         try:
             return await handler(identity, checked)
         except HTTPException as error:
             raise refusal(error.status_code, error.detail) from error
-
-
-def describe(error: ValidationError) -> str:
-    """Which fields, and why; never the values."""
-    faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-    return "; ".join(faults)[:300]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
-
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.errors import Refused
 from cardume.hub.commands import Table, malformed, run
-from cardume.hub.entry import snapshot_of
-from cardume.hub.guards import refusal
+from cardume.hub.entry import snapshot_of, told_by
 from cardume.hub.hub import Hub
-from cardume.wire import codes, json
+from cardume.wire import codes
 from cardume.wire.codes import CloseCode
 from cardume.wire.messages import (
     AskHistory,
@@ -128,10 +125,7 @@ async def _snapshot(hub: Hub, client: Client, command: Call) -> Reply:
     elif options.snapshot is None or parameters is None:
         raise Refused(codes.NOT_AVAILABLE, f"{channel!r} has no snapshot")
     else:
-        try:
-            state = json.encode(await options.snapshot(**parameters))
-        except HTTPException as error:
-            raise refusal(error.status_code, error.detail) from error
+        state = await told_by(options.snapshot, parameters)
     return Result(b'{"snapshot":%b}' % state)
 
 

@@ -36,6 +36,19 @@ class Transport(Protocol):
         """Write what is queued if `flush`, say goodbye with `code`, let go in bounded time."""
 
 
+class _Nowhere:
+    """Where a connection leads whose peer has left. It no longer keeps the real one alive."""
+
+    def wake(self) -> None:
+        pass
+
+    def close(self, code: CloseCode, *, flush: bool) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()
+
+
 class Connection:
     """A peer that was let in. Everything that leaves it leaves through its outbox.
 
@@ -245,6 +258,11 @@ class Connection:
         subscriptions = self.subscriptions.values()
         if not all([each.channel.stall(each) for each in subscriptions]):
             self.close(codes.SLOW)
+
+    def gone(self) -> None:
+        """Its peer has left: nothing that is said from now on goes anywhere."""
+        self.write = None
+        self.transport = _NOWHERE
 
     def _catch_up(self) -> None:
         if self.write is not None:

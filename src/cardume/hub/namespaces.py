@@ -47,10 +47,11 @@ class ChannelOptions:
     """What holds for every channel of a namespace.
 
     `history` publications are kept, none older than `history_ttl` seconds, of at most
-    `history_bytes` of data; 0 keeps none, and then there are no positions, no resume and no gap
-    detection. A replay is half an outbox at most, so more bytes than that serve readers of
-    history alone. A publication of a type in `reserved` would be taken for the hub's own word.
-    `client_publish` lets subscribers publish, in the dialects that can.
+    `history_bytes` between them, counted with type, key, source, tags and 256 bytes each; 0 keeps
+    none, and then there are no positions, no resume and no gap detection. A replay is half an
+    outbox at most, so more bytes than that serve readers of history alone. A publication of a type
+    in `reserved` would be taken for the hub's own word. `client_publish` lets subscribers publish,
+    in the dialects that can.
 
     `presence` says who is there; a member that left is gone `presence_grace` seconds later, or
     was never away. `keyed` keeps the latest publication of each key, `keys` at most, as the

@@ -30,7 +30,9 @@ class People(Membership):
 
     def __init__(self, **ports: Any) -> None:
         super().__init__(**ports)
-        self._ids = (f"{secrets.token_hex(4)}-{n}" for n in itertools.count(1))
+        # Unlike those of a process before; nothing is granted for knowing one.
+        start = secrets.token_hex(4)
+        self._ids = (f"{start}-{n}" for n in itertools.count(1))
         self._expiry = self.leases(self._expired, "token expiry")
         self._strangers: Counter[str | None] = Counter()
 
@@ -109,7 +111,8 @@ class People(Membership):
         self.stats.active_connections += 1
         self.stats.total_connections += 1
         self.watch_expiry(connection)
-        logger.info("%s connected: %s %s", connection.id, dialect.name, ascii(identity.sub))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s connected: %s %s", connection.id, dialect.name, ascii(identity.sub))
         if self.draining:  # it was at the door when the goodbyes were said
             connection.close(codes.SHUTDOWN)
         return connection
@@ -127,6 +130,7 @@ class People(Membership):
         for subscription in list(connection.subscriptions.values()):
             self.leave(subscription, for_good=for_good)
         self._presence.lose(connection.id)
+        connection.gone()
         self.stats.active_connections -= 1
         self.stats.total_disconnections += 1
         self.stats.superseded_or_dropped += connection.outbox.superseded + connection.outbox.dropped

@@ -212,6 +212,23 @@ class Publishing(Core):
         self.options_of(channel)
         await self.engine.remove(channel)
 
+    async def lose(self, channel: str) -> None:
+        """Have everybody on `channel` start over (3010): what should be said there will not be.
+
+        For a change that is kept where no publication can tell it: the snapshot does. What was
+        said before is no longer resumed from.
+
+        Raises:
+            Invalid: no channel's name.
+            Refused: unknown channel (102).
+            Unavailable: the engine is out of reach.
+        """
+        retention = self.options_of(channel).retention
+        top = Position() if retention is None else await self.engine.skip(channel, retention)
+        here = self._roster.get(channel)
+        if here is not None:
+            here.lose(top)
+
     def _deliver(self, channel: str, publication: Publication, position: Position) -> None:
         here = self._roster.get(channel)
         if here is not None:

@@ -50,6 +50,8 @@ class Roster:
         """
         while True:
             channel = self._channels.get(name)
+            if channel is not None and channel.attached and not channel.gate.locked():
+                return channel
             if channel is None:
                 channel = self._channels[name] = self._make(name, options)
             async with channel.gate:

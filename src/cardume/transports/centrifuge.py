@@ -22,9 +22,9 @@ from starlette.types import Receive, Scope, Send
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.clock import Clock
 from cardume.errors import Refused
-from cardume.hub.actions import describe
 from cardume.hub.centrifuge import DIALECT, Client, Clients, Hearer
 from cardume.hub.connection import Connection
+from cardume.hub.faults import describe
 from cardume.transports.bodies import Body
 from cardume.transports.door import (
     Visitor,
@@ -33,6 +33,7 @@ from cardume.transports.door import (
     identify,
     refuse_before_accept,
 )
+from cardume.transports.endpoint import Endpoint
 from cardume.transports.entrance import accept, stay
 from cardume.transports.fastapi import Hub
 from cardume.transports.problems import ProblemRoute
@@ -179,12 +180,12 @@ class Centrifuge:
 
     def _add_routes(self) -> None:
         router = self.router
-        router.routes.append(
-            WebSocketRoute("/connection/websocket", _Socket(self), name="centrifuge")
-        )
-        router.routes.append(
-            Route("/connection/sse", _Events(self), methods=["GET"], name="centrifuge_sse")
-        )
+        socket = Endpoint(self.serve, "centrifuge")
+        events = Endpoint(self.stream, "centrifuge_sse")
+        router.routes += [
+            WebSocketRoute("/connection/websocket", socket, name=socket.__name__),
+            Route("/connection/sse", events, methods=["GET"], name=events.__name__),
+        ]
 
         @router.post("/emulation", status_code=204, openapi_extra=body_of(Emulation))
         async def emulation(request: Request) -> Response:
@@ -203,7 +204,7 @@ class Centrifuge:
         try:
             said = Emulation.model_validate(sent)
         except ValidationError as error:
-            raise Refused(codes.INVALID_FIELDS, describe(error)) from None
+            raise Refused(codes.INVALID_FIELDS, describe(error, sent)) from None
         stream = self._streams.get(said.session)
         if stream is None:
             raise Refused(codes.NOT_FOUND, "no event stream has this session")
@@ -228,28 +229,6 @@ class Centrifuge:
             await stream.run(serve)
         finally:
             del self._streams[session]
-
-
-class _Socket:
-    """An ASGI app and not a function, or Starlette would wrap it in a WebSocket of its own."""
-
-    __name__ = "centrifuge"
-
-    def __init__(self, centrifuge: Centrifuge) -> None:
-        self._centrifuge = centrifuge
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._centrifuge.serve(scope, receive, send)
-
-
-class _Events:
-    __name__ = "centrifuge_sse"
-
-    def __init__(self, centrifuge: Centrifuge) -> None:
-        self._centrifuge = centrifuge
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._centrifuge.stream(scope, receive, send)
 
 
 async def _close(send: Send, code: CloseCode) -> None:

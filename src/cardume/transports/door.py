@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote_plus
 
 from starlette.requests import HTTPConnection
 
@@ -26,6 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 RETRY_AFTER = b"2"
 
+_OURS = frozenset({"since", "client_id", "types"})
+
 
 class Visitor:
     """What a handshake asks for."""
@@ -33,11 +35,10 @@ class Visitor:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self.subprotocol: str | None = "bearer" if "bearer" in _subprotocols(scope) else None
-        query = scope.get("query_string", b"").decode("latin-1")
-        asked = parse_qs(query, max_num_fields=64) if query.count("&") < 64 else {}
-        self.since = _position(asked.get("since", [""])[-1])
-        self.client_id = asked.get("client_id", [""])[-1]
-        types = ",".join(asked.get("types", []))
+        asked = _asked(scope.get("query_string", b""))
+        self.since = _position(asked["since"][-1]) if "since" in asked else None
+        self.client_id = asked["client_id"][-1] if "client_id" in asked else ""
+        types = ",".join(asked.get("types", ()))
         self.types = frozenset(name for name in types.split(",")[:64] if 0 < len(name) <= 64)
 
     async def identify(self, hub: Hub) -> Identity:
@@ -127,6 +128,17 @@ def origin_ok(hub: Hub, scope: Scope) -> bool:
         return False
     scheme = scope.get("scheme", "http")
     return origin_allowed(origin, host, hub.options.allowed_origins, scheme=scheme)
+
+
+def _asked(query: bytes) -> dict[str, list[str]]:
+    """What a query asks of us; its token is read elsewhere, and the rest is nobody's."""
+    asked: dict[str, list[str]] = {}
+    parts = query.split(b"&", 64)
+    for part in parts[:64] if len(parts) <= 64 else ():
+        name, _, value = part.decode("latin-1").partition("=")
+        if value and name in _OURS:
+            asked.setdefault(name, []).append(unquote_plus(value))
+    return asked
 
 
 def _subprotocols(scope: Scope) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException
-from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
-from starlette.types import Receive, Scope, Send
 
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.auth.redaction import install
@@ -27,12 +26,13 @@ from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace, S
 from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
 from cardume.transports.door import identify_request
+from cardume.transports.endpoint import Endpoint
 from cardume.transports.entrance import serve
 from cardume.transports.events import ChannelEvents
 from cardume.transports.history import Count, HistoryPage, Reverse, Since, read_history
 from cardume.transports.plain import PlainAddress
 from cardume.transports.problems import ProblemRoute
-from cardume.transports.stay import Address
+from cardume.transports.requests import Bearer
 
 F = TypeVar("F", bound=Function)
 
@@ -81,11 +81,11 @@ class Hub(BareHub):
         """Declare channels like ``room:{room_id}``; the decorated body decides who may enter.
 
         `path` gives them a WebSocket address in the `plain` dialect, with the same parameters.
-        `history` publications, of `history_bytes` at most, are kept for `history_ttl` seconds,
-        so that a client that comes back resumes without a gap. `snapshot` is called with the
-        channel's parameters for a client that cannot resume; with `keyed` it gets the latest
-        publication of each key instead. `presence` says who is there; who was gone for less than
-        `presence_grace` seconds never was.
+        `history` publications, of `history_bytes` at most (data, type, key, source, tags and 256
+        bytes each), are kept for `history_ttl` seconds, so that a client that comes back resumes
+        without a gap. `snapshot` is called with the channel's parameters for a client that cannot
+        resume; with `keyed` it gets the latest publication of each key instead. `presence` says who
+        is there; who was gone for less than `presence_grace` seconds never was.
 
         Raises:
             ConfigurationError: template, path and function do not fit together.
@@ -122,7 +122,7 @@ class Hub(BareHub):
         if missing:
             raise ConfigurationError(f"path {path!r} has to hold {', '.join(missing)}")
 
-        endpoint = _Endpoint(self, PlainAddress(namespace))
+        endpoint = Endpoint(partial(serve, self, PlainAddress(namespace)), "cardume")
         self.router.routes.append(WebSocketRoute(path, endpoint, name=namespace.template.text))
 
     @asynccontextmanager
@@ -136,18 +136,6 @@ class Hub(BareHub):
             uninstall()
             if self._own_verifier is not None:
                 await self._own_verifier.aclose()
-
-
-class _Endpoint:
-    """An ASGI app and not a function, or Starlette would wrap it in a WebSocket of its own."""
-
-    def __init__(self, hub: Hub, address: Address) -> None:
-        self._hub = hub
-        self._address = address
-        self.__name__ = "cardume"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await serve(self._hub, self._address, scope, receive, send)
 
 
 async def hub_of(connection: HTTPConnection) -> Hub:
@@ -164,12 +152,8 @@ async def hub_of(connection: HTTPConnection) -> Hub:
 
 CurrentHub = Annotated[Hub, Depends(hub_of)]
 
-_bearer = HTTPBearer(auto_error=False)
 
-
-async def current_identity(
-    connection: HTTPConnection, hub: CurrentHub, _shown: Annotated[object, Depends(_bearer)]
-) -> Identity:
+async def current_identity(connection: HTTPConnection, hub: CurrentHub, _shown: Bearer) -> Identity:
     """Who asks: the bearer token's identity, or 401."""
     try:
         return await identify_request(connection, hub)

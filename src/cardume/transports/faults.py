@@ -1,87 +1,22 @@
-"""What pydantic found wrong in a request, said to people: one fault a field, at its own path."""
+"""What FastAPI found wrong in a request, in our words."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from typing_extensions import TypedDict
 
-MAX_FAULTS = 50
-MAX_PATH = 128
-"""Characters: the names of fields that we do not have are the sender's own."""
-
-_PLAIN = {
-    "missing": "is required",
-    "extra_forbidden": "there is no such field",
-    "model_type": "should be an object",
-    "model_attributes_type": "should be an object",
-    "dict_type": "should be an object",
-    "list_type": "should be a list",
-    "string_type": "should be text",
-    "int_type": "should be a whole number",
-    "int_parsing": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "float_type": "should be a number",
-    "float_parsing": "should be a number",
-    "bool_type": "should be true or false",
-    "bool_parsing": "should be true or false",
-}
-_PREFIX = re.compile(r"Value error, |Assertion failed, |\w+ (?=should )")
-
-
-class Fault(TypedDict):
-    field: str
-    message: str
+from cardume.hub.faults import Fault, collect, path_in
 
 
 def faults_of(error: RequestValidationError) -> list[Fault]:
-    """The fields that are missing or wrong, each once, `MAX_FAULTS` at most."""
-    found: dict[str, list[str]] = {}
-    for fault in error.errors():
-        messages = found.setdefault(_path(fault, error.body)[:MAX_PATH], [])
-        message = _message(fault)
-        if message not in messages:
-            messages.append(message)
-        if len(found) > MAX_FAULTS:
-            break
-    shown = list(found.items())[:MAX_FAULTS]
-    return [{"field": field, "message": _either(messages)} for field, messages in shown]
+    """The fields that are missing or wrong, each once."""
 
-
-def _path(fault: Mapping[str, Any], body: Any) -> str:
-    """The place of a fault in what was sent, without pydantic's names for types on the way.
-
-    It writes down which member of a union it tried, as if that were a field.
-    """
-    where, *steps = fault["loc"]
-    if where != "body":
+    def path_of(fault: Mapping[str, Any]) -> str:
+        where, *steps = fault["loc"]
+        if where == "body":
+            return path_in(error.body, fault, steps)
         return str(steps[0] if steps else where)
-    path: list[str] = []
-    value = body
-    for step in steps:
-        if _holds(value, step):
-            value = value[step]
-            path.append(str(step))
-    if fault["type"] == "missing" and steps:
-        path.append(str(steps[-1]))
-    return ".".join(path) or "body"
 
-
-def _holds(value: Any, step: int | str) -> bool:
-    if isinstance(value, list):
-        return isinstance(step, int) and step < len(value)
-    return isinstance(value, Mapping) and step in value
-
-
-def _message(fault: Mapping[str, Any]) -> str:
-    plain = _PLAIN.get(fault["type"])
-    return plain if plain is not None else _PREFIX.sub("", fault["msg"], count=1)
-
-
-def _either(messages: Sequence[str]) -> str:
-    """A value that fits no member of a union could be any of them."""
-    first, *others = messages
-    return " or ".join([first, *(other.removeprefix("should be ") for other in others)])
+    return collect(error.errors(), path_of)

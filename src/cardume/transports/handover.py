@@ -23,6 +23,8 @@ class Legacy(NamedTuple):
     """With the beginning of a message that has not ended."""
     messages: list[Message]
     """That nobody has read yet."""
+    answer: bytes
+    """The end of the handshake, where it was not written yet."""
     compresses: bool
     """Whether the peer can read what is compressed once for all."""
     deflate: bool

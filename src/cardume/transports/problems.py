@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException  # FastAPI's own is a kind of it
 from starlette.responses import JSONResponse
 
 from cardume.errors import Invalid, Refused, Unavailable
+from cardume.hub.faults import said
 from cardume.transports.faults import faults_of
 from cardume.transports.requests import MAX_BODY, JsonRequest
 from cardume.wire import codes
@@ -101,7 +102,7 @@ def problem_for(error: Exception) -> Response:
             faults = faults_of(error)
             return problem(
                 codes.INVALID_FIELDS,
-                "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)[:500],
+                said(faults, 500),
                 extra={"errors": faults},
             )
         case HTTPException():

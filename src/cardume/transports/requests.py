@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException
-from fastapi.security import APIKeyHeader
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
 from starlette.requests import Request
 
@@ -19,6 +19,9 @@ MAX_BODY = 64 * 1024
 """Bytes of a request's body, where its route does not say otherwise."""
 
 ApiKey = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
+
+Bearer = Annotated[object, Depends(HTTPBearer(auto_error=False))]
+"""For a parameter that says in the API's description that a bearer token is taken."""
 
 
 def is_key(given: str | None, api_key: str | None) -> bool:

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NotRequired
 
 from fastapi import APIRouter, Depends
 from pydantic import Field, ValidationError
 from starlette.requests import Request
 from starlette.routing import WebSocketRoute
-from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.errors import Invalid, Refused, Unavailable
-from cardume.hub.actions import describe
 from cardume.hub.broadcaster import Broadcaster, check_event
 from cardume.hub.connection import Connection
+from cardume.hub.faults import describe
 from cardume.hub.hub import Hub as BareHub
 from cardume.hub.namespaces import ChannelTemplate, Namespace
 from cardume.hub.rooms import DIALECT, OPTIONS, Guest, Lobby
 from cardume.transports.bodies import Body
 from cardume.transports.door import Visitor, identify_request
+from cardume.transports.endpoint import Endpoint
 from cardume.transports.entrance import serve
 from cardume.transports.fastapi import CurrentIdentity, Hub
 from cardume.transports.problems import ProblemRoute
-from cardume.transports.requests import ApiKey, body_of, is_key, read_json
+from cardume.transports.requests import ApiKey, Bearer, body_of, is_key, read_json
 from cardume.transports.stay import Admission
 from cardume.wire import codes
 from cardume.wire.events import EVERYONE
@@ -159,7 +160,8 @@ class Rooms:
 
     def _add_routes(self) -> None:
         router, may_broadcast = self.router, Depends(self._check_may_broadcast)
-        router.routes.append(WebSocketRoute("/ws", _Page(self._hub, self), name="rooms"))
+        page = Endpoint(partial(serve, self._hub, self), "rooms")
+        router.routes.append(WebSocketRoute("/ws", page, name="rooms"))
 
         @router.get("/ws/stats")
         async def room_stats(_who: CurrentIdentity) -> RoomStats:
@@ -173,7 +175,9 @@ class Rooms:
             """Say an event in a room, or to everyone."""
             return await self._broadcast(await read_json(request, self._hub.options.max_message))
 
-    async def _check_may_broadcast(self, request: Request, key: ApiKey = None) -> None:
+    async def _check_may_broadcast(
+        self, request: Request, _shown: Bearer, key: ApiKey = None
+    ) -> None:
         if is_key(key, self._api_key):
             return
         try:
@@ -191,7 +195,7 @@ class Rooms:
         try:
             asked = BroadcastRequest.model_validate(sent)
         except ValidationError as error:
-            raise Refused(codes.INVALID_FIELDS, describe(error)) from None
+            raise Refused(codes.INVALID_FIELDS, describe(error, sent)) from None
         check_event(self._hub, asked.event_type)
         room = EVERYONE if asked.room is None else self.lobby.check_room(asked.room)
         position, count = await self._hub.announce(
@@ -218,19 +222,6 @@ class _Health:
         status = "unhealthy" if now else "healthy"
         await self._broadcaster.broadcast_health_changed(status, {"problems": now})
         self._known = now
-
-
-class _Page:
-    """An ASGI app and not a function, or Starlette would wrap it in a WebSocket of its own."""
-
-    __name__ = "rooms"
-
-    def __init__(self, hub: BareHub, rooms: Rooms) -> None:
-        self._hub = hub
-        self._rooms = rooms
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await serve(self._hub, self._rooms, scope, receive, send)
 
 
 class _AnyUser:

@@ -46,6 +46,7 @@ class Socket(asyncio.Protocol):
     """`cardume.hub.connection.Transport`, and the protocol of an asyncio transport."""
 
     __slots__ = (
+        "_answer_due",
         "_asked",
         "_begun",
         "_connection",
@@ -93,26 +94,31 @@ class Socket(asyncio.Protocol):
         """Whether what comes has no meaning any more."""
         self._said_goodbye = False
         self._deflate = False
+        self._answer_due = b""
+        """The end of the handshake, before it is written."""
 
     # -- life -------------------------------------------------------------------------------
 
     async def run(self, dialect: Dialect, admission: Admission, handover: Handover) -> None:
         """Take the socket, greet its peer, and return when it has nothing more to say for now."""
         hub = self._hub
-        transport, receiver, messages, compresses, self._deflate = handover.take(self)
-        self._transport = transport
+        legacy = handover.take(self)
+        transport = self._transport = legacy.transport
+        self._answer_due, self._deflate = legacy.answer, legacy.deflate
+        # It goes out with what the peer is told first, if that is soon.
+        asyncio.get_running_loop().call_soon(self._say_answer)
         transport.set_write_buffer_limits(high=0)
         self._heard = hub.clock.monotonic()
         connection = self._connection = hub.connect(
             admission.identity, dialect, self, address=admission.address
         )
-        connection.compresses = compresses
+        connection.compresses = legacy.compresses
         self._stay = admission.begin(connection)
-        self._receiver = receiver
+        self._receiver = legacy.receiver
         self._inbox = deque()
         self._talk = asyncio.current_task()
         self._hub.pulse.add(self, around(PING_EVERY))
-        for message in messages:
+        for message in legacy.messages:
             self._take(message)
         try:
             await self._stay.enter()
@@ -132,8 +138,8 @@ class Socket(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        connection.write = None
         self._paused = True  # nothing more can be written
+        self._answer_due = b""
         self._hub.disconnect(connection, self._peer_code)
         self._stay.left()
         if self._talk is not None:
@@ -214,6 +220,9 @@ class Socket(asyncio.Protocol):
             outbox.writing(0)
             self._hub.stats.messages_sent += len(frames)
             connection.count_sent(len(frames))
+            if self._answer_due:
+                frames.insert(0, self._answer_due)
+                self._answer_due = b""
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
         if self._paused:
             return
@@ -222,10 +231,16 @@ class Socket(asyncio.Protocol):
         elif self._open and connection.write is None and not outbox.corked:
             connection.resume(self._transport.write)
 
+    def _say_answer(self) -> None:
+        if self._answer_due:
+            self._transport.write(self._answer_due)
+            self._answer_due = b""
+
     def _part(self) -> None:
         """Say goodbye, and wait for the peer's."""
         if self._said_goodbye or self._goodbye is None:
             return
+        self._say_answer()
         self._said_goodbye = True
         self._transport.write(close_frame(self._goodbye.number, self._goodbye.reason))
         if self._deaf:
@@ -268,6 +283,7 @@ class Socket(asyncio.Protocol):
             self._asked = False
         elif opcode == PING:
             if not (self._paused or self._said_goodbye):
+                self._say_answer()
                 self._transport.write(frame(message.data, PONG))
         elif opcode == CLOSE:
             self._peer_left(message.code)
@@ -321,10 +337,10 @@ class Socket(asyncio.Protocol):
         """The peer's goodbye: answered by ours, if that was not said before (§5.5.1)."""
         self._deaf = True
         self._peer_code = code
+        self._say_answer()
         if not self._said_goodbye:
             self._said_goodbye = True
             self._hub.disconnect(self._connection, code)
-            self._connection.stall()
             self._paused = True
             self._transport.write(close_frame(code))
         if self._deadline is None:

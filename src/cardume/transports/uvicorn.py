@@ -45,6 +45,8 @@ MAX_HELD: Final = 16
 MESSAGE_WITHIN: Final = 30.0
 """Seconds from a message's first byte to its last."""
 
+Address = tuple[str, int | None] | None
+
 logger = logging.getLogger("uvicorn.error")
 
 
@@ -65,7 +67,9 @@ class WebSocketProtocol(asyncio.Protocol):
     """One WebSocket on uvicorn."""
 
     __slots__ = (
+        "_addresses",
         "_agreed",
+        "_answered",
         "_app_state",
         "_asked",
         "_awake",
@@ -103,7 +107,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_event_loop()
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._state = State.ASKED
+        self._addresses: tuple[Address, Address] | None = None
+        """The server's and the peer's."""
         self._asked: upgrade.Asked | None = None
+        self._answered = b""
+        """Our answer to the handshake, as long as it waits for what comes right after it."""
         self._agreed: upgrade.Agreed | None = None
         self._deflate = bool(config.ws_per_message_deflate)
         self._body = b""
@@ -184,32 +192,53 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- the handshake ------------------------------------------------------------------------
 
+    def begin(
+        self, target: bytes, headers: list[upgrade.Header], server: Address, client: Address
+    ) -> None:
+        """Take a request whose head the server has read, from where to where it was sent."""
+        self._addresses = server, client
+        try:
+            self._ask(upgrade.check(target, headers))
+        except upgrade.Refusal as refusal:
+            self._refuse(refusal)
+
     def _begin(self) -> None:
         head, _, rest = self._body.partition(b"\r\n\r\n")
         self._body = b""
         try:
-            self._asked = upgrade.read(head)
+            self._ask(upgrade.read(head))
         except upgrade.Refusal as refusal:
-            self._asked = upgrade.Asked(b"", [], b"")
-            self._answer(refusal.status, list(refusal.headers), str(refusal).encode())
-            return
-        self._task = self._loop.create_task(self._run(self._scope(self._asked)))
+            self._refuse(refusal)
+        else:
+            if rest:
+                self.data_received(rest)
+
+    def _ask(self, asked: upgrade.Asked) -> None:
+        """Have the application answer."""
+        self._asked = asked
+        self._task = self._loop.create_task(self._run(self._scope(asked)))
         self._server.tasks.add(self._task)
         self._task.add_done_callback(self._server.tasks.discard)
-        if rest:
-            self.data_received(rest)
+
+    def _refuse(self, refusal: upgrade.Refusal) -> None:
+        self._asked = upgrade.Asked(b"", [], b"")
+        self._answer(refusal.status, list(refusal.headers), str(refusal).encode())
 
     def _scope(self, asked: upgrade.Asked) -> dict[str, Any]:
         path, _, query = asked.target.partition(b"?")
         root = self._config.root_path
         text = path.decode("ascii", "replace")
+        server, client = self._addresses or (
+            get_local_addr(self.transport),
+            get_remote_addr(self.transport),
+        )
         return {
             "type": "websocket",
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
             "http_version": "1.1",
             "scheme": "wss" if is_ssl(self.transport) else "ws",
-            "server": get_local_addr(self.transport),
-            "client": get_remote_addr(self.transport),
+            "server": server,
+            "client": client,
             "root_path": root,
             "path": root + (unquote(text) if "%" in text else text),
             "raw_path": root.encode("ascii") + path,
@@ -254,10 +283,17 @@ class WebSocketProtocol(asyncio.Protocol):
         kept = [each for each in headers if each[0].lower() not in own]
         self._log("[accepted]")
         self._state = State.OPEN
-        self.transport.write(upgrade.accept(self._asked, kept))
+        # What is said first is often ready in this turn of the loop: then it is one write.
+        self._answered = upgrade.accept(self._asked, kept)
+        self._loop.call_soon(self._say_answer)
         interval = self._config.ws_ping_interval
         if interval:
             self._timer = self._loop.call_later(interval, self._ping)
+
+    def _say_answer(self) -> None:
+        answered, self._answered = self._answered, b""
+        if answered and self._state is not State.LOST:
+            self.transport.write(answered)
 
     def _answer(self, status: int, headers: list[upgrade.Header], body: bytes) -> None:
         self._state = State.CLOSING
@@ -297,6 +333,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _take(self, message: Message) -> None:
         if message.opcode == PING:
             if self._writable is None and self._state is State.OPEN:
+                self._say_answer()
                 self.transport.write(frame(message.data, PONG))
         elif message.opcode == PONG:
             if message.data == self._pinged:
@@ -348,6 +385,7 @@ class WebSocketProtocol(asyncio.Protocol):
             await self._writable
         if self._state is State.LOST:
             raise ClientDisconnected
+        self._say_answer()
         type = message["type"]
         if type == "websocket.send" and self._state is State.OPEN:
             self._write(message)
@@ -394,6 +432,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Say goodbye; a peer that does not answer it, or does not read it, is let go."""
         self._state = State.CLOSING
         self._cancel_timers()
+        self._say_answer()
         self.transport.write(close_frame(code, reason))
         if len(self._held) >= MAX_HELD:
             self.transport.resume_reading()
@@ -450,7 +489,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self.transport.set_protocol(protocol)
         agreed = self._agreed
         shared = agreed is not None and agreed.bits >= WINDOW_BITS
-        return Legacy(self.transport, self._receiver, messages, shared, agreed is not None)
+        answered, self._answered = self._answered, b""
+        return Legacy(
+            self.transport, self._receiver, messages, answered, shared, agreed is not None
+        )
 
 
 def _resolve(future: asyncio.Future[None] | None) -> None:
