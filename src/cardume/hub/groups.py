@@ -115,7 +115,7 @@ class Group:
         return [member for member in self.queued if not member.connection.offer(*parcel)]
 
     def flush(self) -> int:
-        """Write what is pending; with a large audience begin to. Returns how many frames."""
+        """Write what is pending, or make `step` do so. Returns how many frames."""
         parcels, self._pending = self._pending, []
         if not parcels:
             return 0
@@ -125,15 +125,13 @@ class Group:
         self.sent += len(parcels)
         if self._runs or len(self.direct) > SLICE:
             self._runs.append(_Run(parcels, data, dict(self.direct)))
-            if len(self._runs) == 1:
-                self.step()
         else:
             # A copy: a write that fills a transport makes its subscriber a queued one.
             write_all(list(self.direct.values()), data)
         return len(parcels) * len(self.direct)
 
     def step(self) -> bool:
-        """Write one more slice of what is on its way. True: there is more."""
+        """Write to one more slice of a large audience. True: there is more."""
         if self._runs:
             run = self._runs[0]
             write_all(run.slice(), run.data)
