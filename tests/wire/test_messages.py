@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cardume.errors import Invalid
@@ -178,6 +178,7 @@ def test_tags_are_copied_in_the_order_of_their_names() -> None:
 DIALECTS: list[Dialect] = [PlainDialect(), RoomsDialect(), CentrifugeDialect(), EventsDialect()]
 
 
+@example(data="", texts=["\x01" * MAX_TEXT, None, None], tags=None)
 @given(
     data=st.text(),
     texts=st.lists(st.none() | st.text(max_size=MAX_TEXT), min_size=3, max_size=3),
