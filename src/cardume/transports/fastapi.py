@@ -76,6 +76,7 @@ class Hub(BareHub):
         presence_grace: float = 5.0,
         client_publish: bool = False,
         keyed: bool = False,
+        deflate: bool = False,
         snapshot: Snapshot | None = None,
     ) -> Callable[[F], F]:
         """Declare channels like ``room:{room_id}``; the decorated body decides who may enter.
@@ -85,7 +86,9 @@ class Hub(BareHub):
         bytes each), are kept for `history_ttl` seconds, so that a client that comes back resumes
         without a gap. `snapshot` is called with the channel's parameters for a client that cannot
         resume; with `keyed` it gets the latest publication of each key instead. `presence` says who
-        is there; who was gone for less than `presence_grace` seconds never was.
+        is there; who was gone for less than `presence_grace` seconds never was. `deflate` compresses what is
+        published for clients that offer permessage-deflate, once for all of them, where our
+        protocol class serves them (``uvicorn --ws cardume.transports.uvicorn:WebSocketProtocol``).
 
         Raises:
             ConfigurationError: template, path and function do not fit together.
@@ -99,6 +102,7 @@ class Hub(BareHub):
             presence_grace=presence_grace,
             client_publish=client_publish,
             keyed=keyed,
+            deflate=deflate,
             snapshot=snapshot,
         )
 

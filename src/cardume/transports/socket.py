@@ -266,7 +266,8 @@ class Socket(asyncio.Protocol):
         try:
             for message in receiver.feed(data):
                 self._take(message)
-                self._begun = self._hub.clock.monotonic()
+                if message.opcode < CLOSE:  # what comes in the middle of it gives it no more time
+                    self._begun = self._hub.clock.monotonic()
         except FrameFault as fault:
             self._hub.rejects.note("bad_frame", self._connection.id)
             self._deafen(codes.CLOSES[fault.code])

@@ -183,12 +183,17 @@ class WebSocketProtocol(asyncio.Protocol):
         try:
             for message in receiver.feed(data):
                 self._take(message)
+                if message.opcode < CLOSE:
+                    self._end_time()
         except FrameFault as fault:
             self._break_off(fault)
             return
         if receiver.idle:
             self._receiver = None
-        self._limit_message()
+            self._end_time()
+        elif self._late is None:
+            overdue = FrameFault(1002, "the message took too long")
+            self._late = self._loop.call_later(MESSAGE_WITHIN, self._break_off, overdue)
 
     # -- the handshake ------------------------------------------------------------------------
 
@@ -367,15 +372,11 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def _limit_message(self) -> None:
-        """A message that began has its time."""
-        if self._receiver is None:
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
-        elif self._late is None:
-            fault = FrameFault(1002, "the message took too long")
-            self._late = self._loop.call_later(MESSAGE_WITHIN, self._break_off, fault)
+    def _end_time(self) -> None:
+        """The message that had a time to end in has ended."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     # -- out ----------------------------------------------------------------------------------
 
