@@ -2,8 +2,10 @@
 
     python3 run.py              the demo: server, sample aquarium, simulated devices
     python3 run.py test [...]   the whole test suite (arguments go to pytest)
-    python3 run.py bench [NAME] a measurement of bench/: ingest, tasks, cards, executions
+    python3 run.py bench        Cardume beside other servers, in one run
+    python3 run.py bench NAME   a measurement of bench/: fanout, handshake, idle, latency, ingest...
     python3 run.py simulate     a long campaign of the delivery promises (--seeds N --from SEED)
+    python3 run.py autobahn     Autobahn's test suite against our WebSockets (needs a CPython 2.7)
     python3 run.py ARGS...      cardume ARGS...
 
 It makes .venv, installs the locked requirements there (with uv if it is on the PATH, pip
@@ -30,7 +32,7 @@ def main(arguments):
             "Cardume needs Python %d.%d or newer and this is %d.%d: install one, then run it with "
             "that, for example: python%d.%d run.py" % (NEEDS + sys.version_info[:2] + NEEDS)
         )
-    own = arguments[:1] in (["test"], ["bench"], ["simulate"])
+    own = arguments[:1] in (["test"], ["bench"], ["simulate"], ["autobahn"])
     prepare("dev" if own else "server")
     if arguments[:1] == ["test"]:
         # A file stays with one worker, for its tests share a server: 6:22 became 3:29 on two cores.
@@ -39,6 +41,8 @@ def main(arguments):
         run(bench(arguments[1:]))
     elif arguments[:1] == ["simulate"]:
         run([PYTHON, "-m", "tests.simulation"] + arguments[1:])
+    elif arguments[:1] == ["autobahn"]:
+        run([PYTHON, "-m", "tests.autobahn"] + arguments[1:])
     else:
         # The user's own folder stays the current one: that is where the database belongs.
         run([PYTHON, "-m", "cardume"] + (arguments or ["demo"]), folder=os.getcwd())
@@ -46,10 +50,11 @@ def main(arguments):
 
 def bench(arguments):
     """The command of a measurement; what is no file of bench/ is a mode of the ingest."""
-    for name in arguments[:1]:
-        script = os.path.join("bench", name + ".py")
-        if os.path.exists(os.path.join(HERE, script)):
-            return [PYTHON, script] + arguments[1:]
+    if not arguments or arguments[0].startswith("-"):
+        return [PYTHON, os.path.join("bench", "everything.py")] + arguments
+    script = os.path.join("bench", arguments[0] + ".py")
+    if os.path.exists(os.path.join(HERE, script)):
+        return [PYTHON, script] + arguments[1:]
     return [PYTHON, os.path.join("bench", "ingest.py")] + arguments
 
 
