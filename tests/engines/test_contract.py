@@ -187,6 +187,29 @@ async def test_what_is_removed_is_gone_and_offsets_go_on(engine: Engine) -> None
     await engine.remove("a:never")
 
 
+async def test_an_offset_that_is_left_out_is_no_place_to_resume_from(engine: Engine) -> None:
+    keyed = Retention(10, 60.0, keys=10)
+    before = await engine.publish("a:1", said("1", key="k"), keyed)
+    assert await engine.skip("a:1", keyed) == Position(before.epoch, 2)
+    top, missed = await _replayed(engine, before, keyed)
+    assert (top, missed) == (Position(before.epoch, 2), None)
+    assert (await _replayed(engine, top, keyed))[1] == ()
+    after = await engine.publish("a:1", said(), keyed)
+    assert after.offset == 3
+    assert (await _replayed(engine, before, keyed))[1] is None
+    assert [p.offset for p in (await _replayed(engine, top, keyed))[1] or ()] == [3]
+    latest = (await engine.latest("a:1", keyed)).publications or ()
+    assert [p.key for p in latest] == ["k"]
+    assert (await engine.skip("a:never", KEEP)).offset == 1
+
+
+async def _replayed(
+    engine: Engine, since: Position, keep: Retention
+) -> tuple[Position, tuple[Publication, ...] | None]:
+    replay = await engine.replay("a:1", since, keep, 100)
+    return replay.top, replay.publications
+
+
 async def test_history_ages(engine: Engine, clock: FakeClock) -> None:
     first = await engine.publish("a:1", said(), KEEP)
     await clock.advance(KEEP.ttl + 1)

@@ -186,6 +186,10 @@ class FaultyEngine:
         self._reach()
         await self._inner.remove(channel)
 
+    async def skip(self, channel: str, retention: Retention) -> Position:
+        self._reach()
+        return await self._inner.skip(channel, retention)
+
     async def subscribe(self, channel: str) -> None:
         self._reach()
         await self._joining.wait()

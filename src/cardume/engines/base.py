@@ -119,6 +119,12 @@ class Engine(Protocol):
     async def remove(self, channel: str) -> None:
         """Forget what was said and every key; offsets go on from where they are."""
 
+    async def skip(self, channel: str, retention: Retention) -> Position:
+        """Leave out an offset that nobody will ever be told, and forget what was said before it.
+
+        Whoever resumes from before it starts over. The latest of each key stays. Returns the top.
+        """
+
     async def subscribe(self, channel: str) -> None:
         """This node has its first subscriber on `channel`."""
 

@@ -105,6 +105,11 @@ class MemoryEngine:
         if held is not None:
             held[0].clear()
 
+    async def skip(self, channel: str, retention: Retention) -> Position:
+        stream = self._stream(channel, retention, self._clock.monotonic())
+        stream.skip()
+        return stream.position
+
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)
 

@@ -83,11 +83,20 @@ class Stream:
 
     def clear(self) -> None:
         """Forget everything but the position."""
+        self._forget_log()
+        self._keyed.clear()
+        self._keyed_octets = 0
+
+    def skip(self) -> None:
+        """Leave out an offset: nobody can resume from before it. The latest of each key stays."""
+        self._forget_log()
+        self.top += 1
+
+    def _forget_log(self) -> None:
         self._log.clear()
         self._times.clear()
         self._weights.clear()
-        self._keyed.clear()
-        self._octets = self._keyed_octets = 0
+        self._octets = 0
 
     def replay(
         self, since: Position | None, retention: Retention, limit: int, now: float
