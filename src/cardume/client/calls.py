@@ -8,7 +8,7 @@ import time
 from urllib.parse import quote
 
 from cardume.client.answers import UNAVAILABLE, body_of
-from cardume.client.http import KeepAlive
+from cardume.client.http import Authorities, KeepAlive
 from cardume.errors import ConfigurationError, Unavailable
 
 FIRST_WAIT = 0.1
@@ -19,14 +19,21 @@ class Calls:
     """The server API at one address."""
 
     def __init__(
-        self, url: str, api_key: str, *, timeout: float, retries: int, connections: int
+        self,
+        url: str,
+        api_key: str,
+        *,
+        timeout: float,
+        retries: int,
+        connections: int,
+        ca: Authorities = None,
     ) -> None:
         if not api_key or not api_key.isascii() or not api_key.isprintable():
             raise ConfigurationError("an API key is printable ASCII, and is not empty")
         self.timeout = timeout
         self.retries = retries
         self._headers = {"Content-Type": "application/json", "X-API-Key": api_key}
-        self._server = KeepAlive(url, most=connections)
+        self._server = KeepAlive(url, most=connections, ca=ca)
 
     def post(self, method: str, body: bytes) -> bytes:
         """The answer to `method`.

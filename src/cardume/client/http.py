@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import os
 import select
 import socket
 import ssl
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from cardume.errors import ConfigurationError
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer; a longer one is cut, and is no JSON then."""
+
+Authorities: TypeAlias = str | os.PathLike[str] | ssl.SSLContext | None
+"""Whose certificates are good: those in a PEM file, what a context says; None: the system's."""
 
 
 class Response(NamedTuple):
@@ -25,7 +29,7 @@ class Response(NamedTuple):
 class KeepAlive:
     """Connections to one server. Threads may share it: each takes a connection for itself."""
 
-    def __init__(self, url: str, *, most: int) -> None:
+    def __init__(self, url: str, *, most: int, ca: Authorities = None) -> None:
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -37,7 +41,9 @@ class KeepAlive:
             raise ConfigurationError("the server's address is http(s)://host:port and a path")
         self._host, self._port = parts.hostname, port
         self._path = parts.path.rstrip("/")
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        if ca is not None and parts.scheme != "https":
+            raise ConfigurationError("ca is for https: a server at http:// shows no certificate")
+        self._tls = _context(ca) if parts.scheme == "https" else None
         self._most = most
         self._idle: list[http.client.HTTPConnection] = []
 
@@ -46,6 +52,7 @@ class KeepAlive:
 
         Raises:
             OSError: no such server, it hung up, or it was too slow.
+            ConfigurationError: its certificate is not to be trusted, or it speaks no TLS.
             http.client.HTTPException: it speaks something else.
         """
         connection = self._take(timeout)
@@ -83,9 +90,35 @@ class KeepAlive:
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self._tls is None:
             return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        return http.client.HTTPSConnection(
+        connection = http.client.HTTPSConnection(
             self._host, self._port, timeout=timeout, context=self._tls
         )
+        try:
+            connection.connect()  # `request` would do it, where other failures mean something else
+        except ssl.SSLEOFError:
+            raise  # it hung up
+        except ssl.SSLCertVerificationError as error:
+            why = error.verify_message or error.reason
+            raise ConfigurationError(
+                f"the certificate of {self._host} is not to be trusted ({why}); for a CA of your "
+                "own: HubClient(…, ca='ca.pem')"
+            ) from error
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                f"what answers at {self._host} does not speak TLS as we do ({error.reason})"
+            ) from error
+        return connection
+
+
+def _context(ca: Authorities) -> ssl.SSLContext:
+    if isinstance(ca, ssl.SSLContext):
+        return ca
+    if ca is None:
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ConfigurationError(f"no certificates of a CA in {os.fspath(ca)!r}") from error
 
 
 def _is_readable(connection: socket.socket) -> bool:

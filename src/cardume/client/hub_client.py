@@ -20,6 +20,7 @@ from msgspec import Raw
 from cardume.client import answers
 from cardume.client.answers import Outcome
 from cardume.client.calls import Calls
+from cardume.client.http import Authorities
 from cardume.hub.presence import Count
 from cardume.hub.publishing import History
 from cardume.wire import json
@@ -36,11 +37,16 @@ class HubClient:
     seconds. Publications carry an idempotency key of their own for it, which the server keeps for
     five minutes: with ``retries=0`` they carry none. `connections` calls at most run at once.
 
+    At an `https://` address the server has to show a certificate for its name. `ca` is the PEM
+    file of those who may have signed it, in place of the system's; an `ssl.SSLContext` decides
+    by itself.
+
     Raises, in all of its calls:
         Refused: the server declined, with the code that the hub itself raises.
         Invalid: it makes no sense: no channel's name, no JSON.
         Unavailable: no answer. Repeat it with the same idempotency key.
-        ConfigurationError: what is at `url` is no server API.
+        ConfigurationError: what is at `url` is no server API, or its certificate is not to be
+            trusted. It is not tried again.
     """
 
     def __init__(
@@ -51,8 +57,11 @@ class HubClient:
         timeout: float = TIMEOUT,
         retries: int = 2,
         connections: int = 8,
+        ca: Authorities = None,
     ) -> None:
-        self._calls = Calls(url, api_key, timeout=timeout, retries=retries, connections=connections)
+        self._calls = Calls(
+            url, api_key, timeout=timeout, retries=retries, connections=connections, ca=ca
+        )
         self._threads = ThreadPoolExecutor(connections, "cardume-client")
 
     async def __aenter__(self) -> Self:
