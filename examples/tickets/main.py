@@ -116,7 +116,7 @@ async def move_ticket(
 
 # 6. Your application.
 hub = Hub()
-storage = Storage("sqlite+aiosqlite:///tickets.db", hub.publish)
+storage = Storage("sqlite+aiosqlite:///tickets.db", hub.publish, hub.lose)
 app = FastAPI()
 app.include_router(hub.router)
 app.include_router(router_of(Tickets(hub, storage), router))

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.crew import Crew
+from tests.support.life import Database
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "crew.db"
-
-
-@pytest.fixture
-async def crew(database: Path) -> AsyncIterator[Crew]:
+async def crew(database: Database) -> AsyncIterator[Crew]:
     async with Crew.running(database) as crew:
         yield crew

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,9 @@ from sqlalchemy import delete, insert
 from cardume.apps.agents.assignment import ranked
 from cardume.storage.database import Storage, Write
 from cardume.storage.tables import agents, tasks
+from tests.support.databases import on_both
+
+pytestmark = on_both
 
 CAPABILITIES = ["a", "A", "ab", 'quo"te', "ünï", "50%", "null"]
 
@@ -40,8 +42,8 @@ async def _nobody_listens(*_: Any, **__: Any) -> None:
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with Storage(f"sqlite+aiosqlite:///{tmp_path / 'crew.db'}", _nobody_listens) as storage:
+async def storage(database_url: str) -> AsyncIterator[Storage]:
+    async with Storage(database_url, _nobody_listens) as storage:
         yield storage
 
 

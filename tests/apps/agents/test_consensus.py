@@ -17,6 +17,7 @@ from cardume.testing import FakeClock
 from cardume.testing.clock import settle
 from tests.apps.agents.work import as_agent, found, proposal, vote
 from tests.support.crew import ADMIN, Crew, said
+from tests.support.databases import on_both
 
 
 async def test_the_voters_are_the_agents_that_are_active_then(crew: Crew) -> None:
@@ -49,6 +50,7 @@ async def test_the_voters_are_the_agents_that_are_active_then(crew: Crew) -> Non
     assert await found(crew, "proposal_000001") == made
 
 
+@on_both
 async def test_it_is_approved_when_the_votes_say_so_and_only_once(crew: Crew) -> None:
     room = await crew.subscribe("coordination")
     a, b, c = [await crew.agent() for _ in range(3)]
@@ -131,6 +133,7 @@ async def test_without_voters_it_is_rejected_at_once(crew: Crew) -> None:
     assert said(room)[0][1] == {**made, "decision": None, "decided_at": None}
 
 
+@on_both
 async def test_open_proposals_survive_a_restart(tmp_path: Path) -> None:
     path, clock = tmp_path / "crew.db", FakeClock()
     async with Crew.running(path, clock) as crew:
@@ -175,6 +178,7 @@ async def test_who_may_propose(crew: Crew) -> None:
     assert (await crew.call("POST", path, body, who="x", role="service")).status_code == 201
 
 
+@on_both
 async def test_votes_at_once_decide_once(crew: Crew) -> None:
     room = await crew.subscribe("coordination")
     voters = [await crew.agent() for _ in range(5)]
@@ -246,6 +250,7 @@ async def test_an_unknown_proposal_is_not_found(crew: Crew, id: str) -> None:
     assert (await vote(crew, id, agent))[0] == 404
 
 
+@on_both
 async def test_lists_are_paged_the_newest_first(crew: Crew) -> None:
     a = await crew.agent()
     ids = [(await proposal(crew))["proposal_id"] for _ in range(5)]

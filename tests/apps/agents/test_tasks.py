@@ -12,6 +12,7 @@ import pytest
 from cardume.storage.tables import tasks
 from tests.apps.agents.work import as_agent, move, refused, shown, task
 from tests.support.crew import ADMIN, Crew, said
+from tests.support.databases import on_both
 
 EMPTY: dict[str, Any] = {
     "payload": {},
@@ -30,6 +31,7 @@ EMPTY: dict[str, Any] = {
 }
 
 
+@on_both
 async def test_a_new_task_waits_and_is_announced(crew: Crew) -> None:
     room = await crew.subscribe("tasks")
     body = {"task_type": "sweep", "priority": 80, "payload": {"room": [1, None]}}
@@ -48,6 +50,7 @@ async def test_a_new_task_waits_and_is_announced(crew: Crew) -> None:
     assert said(room) == [("task_created", {**made, "old_status": None, "new_status": "created"})]
 
 
+@on_both
 async def test_the_way_of_a_task_with_an_event_for_each_step(crew: Crew) -> None:
     room = await crew.subscribe("tasks")
     worker = await crew.agent(capabilities=["sweep"])
@@ -125,6 +128,7 @@ async def test_a_worker_that_was_away_does_not_end_what_is_somebody_elses_now(
     assert done["agent_id"] == other
 
 
+@on_both
 async def test_of_many_that_claim_a_task_one_gets_it(crew: Crew) -> None:
     room = await crew.subscribe("tasks")
     workers = [await crew.agent() for _ in range(6)]
@@ -148,6 +152,7 @@ async def test_of_many_that_claim_a_task_one_gets_it(crew: Crew) -> None:
     assert sorted(assigned) == ids
 
 
+@on_both
 async def test_simultaneous_assigns_spread_by_load(crew: Crew) -> None:
     workers = [await crew.agent() for _ in range(3)]
     ids = [await task(crew) for _ in range(6)]
@@ -249,6 +254,7 @@ async def test_an_unknown_task_is_not_found(crew: Crew, id: str) -> None:
         assert answer.status_code == 404
 
 
+@on_both
 async def test_lists_are_paged_the_most_urgent_first(crew: Crew) -> None:
     await crew.agent()
     priorities = [10, 90, 50, 90, 10, 50, 50]

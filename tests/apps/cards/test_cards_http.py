@@ -9,6 +9,9 @@ import httpx2
 import pytest
 
 from tests.apps.cards.wall import Wall
+from tests.support.databases import on_both
+
+pytestmark = on_both
 
 DEFAULT = ["backlog", "plan", "implement", "test", "review", "done"]
 

@@ -14,6 +14,9 @@ from cardume.apps.executions import batch
 from cardume.apps.executions import log as log_module
 from cardume.errors import Invalid, Refused
 from tests.apps.executions.works import AT, Works, line, lines, seqs
+from tests.support.databases import on_both
+
+pytestmark = on_both
 
 
 async def test_lines_are_kept_announced_and_read_as_they_were_sent(works: Works) -> None:

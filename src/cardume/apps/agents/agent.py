@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import Row
 from typing_extensions import TypedDict
 
-from cardume.apps.agents.values import WEEK, JsonObject, Label, stamp
+from cardume.apps.agents.values import WEEK, JsonObject, Label
 from cardume.transports.bodies import Body, Name, Number, Patch
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
 AgentStatus = Literal["active", "paused", "inactive", "stopped"]
 Action = Literal["start", "pause", "resume", "stop", "restart", "heartbeat"]

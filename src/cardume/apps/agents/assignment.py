@@ -5,12 +5,13 @@ A statement and no loop: with ten thousand agents it holds the one writer up for
 
 from __future__ import annotations
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, func, select
 
 from cardume.apps.agents.statuses import ACTIVE
 from cardume.apps.agents.task import HELD
 from cardume.errors import Refused
 from cardume.storage.database import Write
+from cardume.storage.statements import array_holds
 from cardume.storage.tables import agents, tasks
 from cardume.wire import codes
 
@@ -56,5 +57,4 @@ def ranked(capability: str | None) -> Select[tuple[str]]:
     )
     if capability is None:
         return query
-    can = func.json_each(agents.c.capabilities).table_valued("value")
-    return query.where(exists(select(1).select_from(can).where(can.c.value == capability)))
+    return query.where(array_holds(agents.c.capabilities, capability))

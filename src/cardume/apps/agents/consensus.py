@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Executable, Row, func, insert, literal, select, update
-from sqlalchemy.engine import CursorResult
 
 from cardume.apps.agents.events import announce
 from cardume.apps.agents.permissions import check_speaks_for, check_writer
@@ -26,7 +25,7 @@ from cardume.auth.identity import Identity, IdentityKind
 from cardume.errors import Refused
 from cardume.hub.hub import Hub
 from cardume.hub.schedule import LeaseTimer
-from cardume.storage.database import Storage, Write
+from cardume.storage.database import Reader, Storage, Write
 from cardume.storage.tables import agents, proposals, votes
 from cardume.wire import codes
 from cardume.wire.events import EventType
@@ -44,12 +43,6 @@ class Count(NamedTuple):
     voters: int
     approvals: int
     rejections: int
-
-
-class _Reader(Protocol):
-    """A transaction, or a connection that only reads."""
-
-    async def execute(self, statement: Executable, /) -> CursorResult[Any]: ...
 
 
 class Consensus:
@@ -223,7 +216,7 @@ async def _voter(tx: Write, number: int, agent_id: str) -> Row[Any] | None:
     return (await tx.execute(query)).one_or_none()
 
 
-async def _find(reader: _Reader, id: str) -> Row[Any]:
+async def _find(reader: Reader, id: str) -> Row[Any]:
     query = select(proposals).where(proposals.c.number == proposal_number(id))
     row = (await reader.execute(query)).one_or_none()
     if row is None:
@@ -231,11 +224,11 @@ async def _find(reader: _Reader, id: str) -> Row[Any]:
     return row
 
 
-async def _view(reader: _Reader, row: Row[Any]) -> ProposalView:
+async def _view(reader: Reader, row: Row[Any]) -> ProposalView:
     return (await _views(reader, [row]))[0]
 
 
-async def _views(reader: _Reader, rows: Sequence[Row[Any]]) -> list[ProposalView]:
+async def _views(reader: Reader, rows: Sequence[Row[Any]]) -> list[ProposalView]:
     voters: defaultdict[int, list[Row[Any]]] = defaultdict(list)
     query = (
         select(votes)

@@ -17,7 +17,6 @@ from typing_extensions import TypedDict
 from cardume.apps.agents.events import announce
 from cardume.apps.agents.permissions import check_writer
 from cardume.apps.agents.statuses import ACTIVE, INACTIVE
-from cardume.apps.agents.values import stamp
 from cardume.auth.identity import Identity
 from cardume.clock import Clock
 from cardume.errors import Refused
@@ -25,6 +24,7 @@ from cardume.storage.database import Storage, Write
 from cardume.storage.tables import agents, terms
 from cardume.wire import codes
 from cardume.wire.events import EventType
+from cardume.wire.messages import stamp
 
 LEADER: Final = (
     select(case((terms.c.vacated_at.is_(None), terms.c.leader_id)))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 from sqlalchemy import Row
 from typing_extensions import TypedDict
 
-from cardume.apps.agents.values import JsonValue, Seconds, stamp
-from cardume.errors import Refused
+from cardume.apps.agents.values import JsonValue, Seconds
+from cardume.documents.ids import NumberedIds
 from cardume.transports.bodies import Body, Name, Number
-from cardume.wire import codes
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
-_ID = re.compile(r"proposal_([0-9]{6,18})", re.ASCII)
+_IDS: Final = NumberedIds("proposal")
+proposal_id: Final = _IDS.of
+proposal_number: Final = _IDS.number
 
 
 class NewProposal(Body):
@@ -85,19 +85,3 @@ def proposal_view(row: Row[Any], voters: Sequence[Row[Any]]) -> ProposalView:
 def rate(approvals: int, voters: int) -> float:
     """The share of all voters that approved; of nobody, nobody."""
     return approvals / voters if voters else 0.0
-
-
-def proposal_id(number: int) -> str:
-    return f"proposal_{number:06d}"
-
-
-def proposal_number(id: str) -> int:
-    """The number in a proposal's id.
-
-    Raises:
-        Refused: 404, no proposal has such an id.
-    """
-    match = _ID.fullmatch(id)
-    if match is None or proposal_id(int(match[1])) != id:
-        raise Refused(codes.NOT_FOUND, f"no such proposal; an id looks like {proposal_id(1)}")
-    return int(match[1])

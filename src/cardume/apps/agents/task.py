@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from sqlalchemy import Row
 from typing_extensions import TypedDict
 
-from cardume.apps.agents.values import JsonObject, JsonValue, Label, Seconds, stamp
+from cardume.apps.agents.values import JsonObject, JsonValue, Label, Seconds
+from cardume.documents.ids import NumberedIds
 from cardume.documents.transitions import Transitions
-from cardume.errors import Refused
 from cardume.transports.bodies import Body
-from cardume.wire import codes
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
 TASK: Final = Transitions(
     "task",
@@ -48,7 +46,9 @@ Priority = (
 )
 Why = Annotated[str, Field(min_length=1, max_length=4000)]
 
-_ID = re.compile(r"task_([0-9]{6,18})", re.ASCII)
+_IDS: Final = NumberedIds("task")
+task_id: Final = _IDS.of
+task_number: Final = _IDS.number
 
 
 class NewTask(Body):
@@ -149,19 +149,3 @@ def task_view(row: Row[Any]) -> TaskView:
         "started_at": stamp(row.started_at),
         "finished_at": stamp(row.finished_at),
     }
-
-
-def task_id(number: int) -> str:
-    return f"task_{number:06d}"
-
-
-def task_number(id: str) -> int:
-    """The number in a task's id.
-
-    Raises:
-        Refused: 404, no task has such an id.
-    """
-    match = _ID.fullmatch(id)
-    if match is None or task_id(int(match[1])) != id:
-        raise Refused(codes.NOT_FOUND, f"no such task; an id looks like {task_id(1)}")
-    return int(match[1])

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field
 
 from cardume.transports.bodies import Name, Number
 from cardume.wire import json
-from cardume.wire.messages import rfc3339
 
 MAX_VALUE = 16 * 1024
 """Bytes of a value as JSON: an event carries it to everybody who listens."""
@@ -39,8 +38,3 @@ Label = Annotated[Name, Field(max_length=64)]
 
 Seconds = Annotated[Number, Field(gt=0, le=WEEK)]
 """How long to wait for somebody."""
-
-
-def stamp(seconds: float | None) -> str | None:
-    """A moment as it is shown, where there was one."""
-    return None if seconds is None else rfc3339(seconds)

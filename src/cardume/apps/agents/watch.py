@@ -14,12 +14,12 @@ from cardume.apps.agents.permissions import check_speaks_for
 from cardume.apps.agents.statuses import AGENT, INACTIVE, LEASED, STOPPED
 from cardume.apps.agents.task import HELD
 from cardume.apps.agents.tasks import Tasks
-from cardume.apps.agents.values import stamp
 from cardume.auth.identity import Identity, IdentityKind
 from cardume.errors import Refused, Unavailable
 from cardume.hub.hub import Hub
 from cardume.storage.database import Storage, Write
 from cardume.storage.tables import agents, tasks
+from cardume.wire.messages import stamp
 
 logger = logging.getLogger("cardume.agents")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security import APIKeyHeader
 
 from cardume.apps.executions import store
 from cardume.apps.executions.app import CurrentExecutions, Executions
@@ -19,11 +19,11 @@ from cardume.auth.identity import Identity
 from cardume.auth.secrets import key_matches
 from cardume.errors import Refused
 from cardume.transports.fastapi import CurrentHub, current_identity
+from cardume.transports.requests import Bearer
 
 HEADER = "X-Runner-Key"
 
 # For the API's description: one of the two will do.
-_bearer = HTTPBearer(auto_error=False)
 _runner_key = APIKeyHeader(
     name=HEADER,
     scheme_name="RunnerKey",
@@ -38,7 +38,7 @@ async def reporting_identity(
     hub: CurrentHub,
     app: CurrentExecutions,
     key: Annotated[str | None, Depends(_runner_key)],
-    _shown: Annotated[object, Depends(_bearer)],
+    _shown: Bearer,
 ) -> Identity:
     """Who reports: the execution's creator by its key, else whose token it is, or 401.
 

@@ -19,7 +19,7 @@ from cardume.apps.executions.batch import Batch
 from cardume.apps.executions.lives import Lives
 from cardume.apps.executions.views import RUNNING, channel_of, refuse_ended
 from cardume.auth.identity import Identity
-from cardume.storage.database import Storage, Write
+from cardume.storage.database import Reader, Storage, Write
 from cardume.storage.tables import execution_logs
 
 PUBLICATION = 128 * 1024
@@ -114,7 +114,7 @@ async def drop_oldest(tx: Write, row: Row[Any], excess: int) -> Row[Any]:
 
 
 async def read(
-    reader: store.Reader, number: int, start: int, stop: int, most: int, *, newest: bool = False
+    reader: Reader, number: int, start: int, stop: int, most: int, *, newest: bool = False
 ) -> Lines:
     """Lines from `start` up to, not including, `stop`, of rows with `most` bytes between them.
 

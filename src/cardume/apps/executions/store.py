@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
-from sqlalchemy import Executable, Row, select, update
-from sqlalchemy.engine import CursorResult
+from sqlalchemy import Row, select, update
 
 from cardume.auth.identity import Identity
 from cardume.errors import Refused
-from cardume.storage.database import Write
+from cardume.storage.database import Reader, Write
 from cardume.storage.tables import executions
 from cardume.wire import codes
-
-
-class Reader(Protocol):
-    """A connection, or an open transaction."""
-
-    async def execute(self, statement: Executable, /) -> CursorResult[Any]: ...
 
 
 async def find(reader: Reader, execution_id: str) -> Row[Any]:

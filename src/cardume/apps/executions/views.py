@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from cardume.documents.transitions import Transitions
 from cardume.errors import Refused
 from cardume.wire import codes
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
 RUNNING = "running"
 LOST = "lost"
@@ -87,7 +87,7 @@ def view(row: Row[Any]) -> ExecutionView:
         "version": row.version,
         "created_by": row.created_by,
         "started_at": rfc3339(row.started_at),
-        "finished_at": None if row.finished_at is None else rfc3339(row.finished_at),
+        "finished_at": stamp(row.finished_at),
     }
 
 

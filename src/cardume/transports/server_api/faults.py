@@ -7,7 +7,7 @@ import logging
 from pydantic import ValidationError
 
 from cardume.errors import Invalid, Refused, Unavailable
-from cardume.hub.actions import describe
+from cardume.hub.faults import describe
 from cardume.transports.server_api.results import Error
 from cardume.wire import codes
 from cardume.wire.codes import ErrorCode

@@ -15,19 +15,25 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import cardume
 from cardume.errors import Refused, Unavailable
 from cardume.transports.fastapi import Hub
-from cardume.transports.problems import RETRY_AFTER, ProblemRoute
-from cardume.transports.requests import ApiKey, body_of, is_key, read_json
+from cardume.transports.problems import RETRY_AFTER, ProblemRoute, problem_for
+from cardume.transports.requests import ApiKey, body_of, is_key
 from cardume.transports.server_api import channels, requests, results, users
 from cardume.transports.server_api.faults import error_of
+from cardume.transports.server_api.reading import read_call
 from cardume.wire import codes, json
 
 MAX_BODY = 1024 * 1024
 """Bytes of a batch or a broadcast. Any other call is one message, and has a message's limit."""
 
+PREFIX = "/api"
+
+Call = Callable[[Request, str | None], Awaitable[Response]]
 Run = Callable[[Hub, Any], Awaitable[Any]]
 
 
@@ -54,8 +60,10 @@ class ServerApi:
             **_METHODS,
             "info": Method(requests.InfoRequest, self._info, results.InfoResult),
         }
+        self.calls: dict[str, ASGIApp] = {}
+        """The same calls by path, for a server that lets nothing of an application cost them."""
         self.router = APIRouter(
-            prefix="/api", lifespan=self._lifespan, route_class=ProblemRoute, tags=["server API"]
+            prefix=PREFIX, lifespan=self._lifespan, route_class=ProblemRoute, tags=["server API"]
         )
         for name, method in self._methods.items():
             self._route(name, method)
@@ -77,6 +85,7 @@ class ServerApi:
                 return _json({"error": error_of(error)})
             return _json({"result": result})
 
+        self.calls[f"{PREFIX}/{name}"] = _Direct(call)
         self.router.add_api_route(
             f"/{name}",
             call,
@@ -107,6 +116,8 @@ class ServerApi:
                 replies = [await self._reply(command) for command in asked.commands]
             return _json({"replies": replies})
 
+        self.calls[f"{PREFIX}/batch"] = _Direct(batch)
+
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[Mapping[str, Any]]:
         # The hub's own lifespan: whichever of the two routers comes first, the hub is entered.
@@ -127,8 +138,7 @@ class ServerApi:
         if self._hub.draining:
             raise HTTPException(503, "the server is shutting down", {"Retry-After": RETRY_AFTER})
         limit = MAX_BODY if many else self._hub.options.max_message
-        # Centrifugo's own examples are `curl -d`, which says that it sends a form.
-        return await read_json(request, limit, any_type=True)
+        return await read_call(request, limit)
 
     async def _run(self, method: Method, sent: Any) -> Any:
         return await method.run(self._hub, method.request.model_validate(sent))
@@ -159,6 +169,23 @@ class ServerApi:
             "uptime": int(hub.clock.monotonic() - self._since),
         }
         return {"nodes": [node]}
+
+
+class _Direct:
+    """A call as an ASGI app of its own."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        try:
+            response = await self._call(request, request.headers.get("x-api-key"))
+        except ClientDisconnect:
+            return
+        except (Refused, Unavailable, HTTPException) as error:
+            response = problem_for(error)
+        await response(scope, receive, send)
 
 
 _METHODS: Mapping[str, Method] = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypeGuard
 
 from cardume.errors import Invalid
+from cardume.wire import codes, json
+from cardume.wire.messages import Malformed
 
 UNTYPED = "update"
 """The type of a publication that was published without one."""
@@ -12,14 +15,36 @@ UNTYPED = "update"
 MAX_TYPES = 64
 """Event names in one command, and characters of one."""
 
-NO_ID = "id is an integer or a short string"
+Id: TypeAlias = int | str | None
+"""What a client calls a message of its own; it comes back on the reply."""
 
 
-def is_id(value: Any) -> TypeGuard[int | str | None]:
-    """Whether `value` may come back on a reply."""
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int | str | None) and len(str(value)) <= 128
+def open_message(text: str | bytes) -> tuple[dict[str, Any], Id] | Malformed:
+    """A message of one JSON object, and its id."""
+    try:
+        message = json.parse(text)
+    except Invalid as error:
+        return Malformed(code=codes.BAD_REQUEST, message=str(error))
+    if not isinstance(message, dict):
+        return Malformed(code=codes.BAD_REQUEST, message="a message is a JSON object")
+    id = message.get("id")
+    if not _is_id(id):
+        return Malformed(code=codes.BAD_REQUEST, message="id is an integer or a short string")
+    return message, id
+
+
+def data_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The member `data`, which may be left out.
+
+    Raises:
+        Invalid: it is no object.
+    """
+    data = message.get("data")
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise Invalid("data is an object")
+    return data
 
 
 def event_types(value: Any, member: str) -> tuple[str, ...]:
@@ -35,3 +60,9 @@ def event_types(value: Any, member: str) -> tuple[str, ...]:
     ):
         raise Invalid(f"{member} is a list of at most {MAX_TYPES} event names")
     return tuple(value)
+
+
+def _is_id(value: Any) -> TypeGuard[Id]:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | str | None) and len(str(value)) <= 128

@@ -8,7 +8,7 @@ from typing import Any
 from cardume.errors import Invalid
 from cardume.wire import codes, json
 from cardume.wire.codes import CloseCode
-from cardume.wire.dialects.parts import NO_ID, UNTYPED, event_types, is_id
+from cardume.wire.dialects.parts import UNTYPED, data_of, event_types, open_message
 from cardume.wire.messages import (
     RESERVED_TYPES,
     Call,
@@ -45,16 +45,8 @@ class PlainDialect:
     moves = False
 
     def decode(self, text: str | bytes) -> Command:
-        try:
-            message = json.parse(text)
-        except Invalid as error:
-            return Malformed(code=codes.BAD_REQUEST, message=str(error))
-        if not isinstance(message, dict):
-            return Malformed(code=codes.BAD_REQUEST, message="a message is a JSON object")
-        id = message.get("id")
-        if not is_id(id):
-            return Malformed(code=codes.BAD_REQUEST, message=NO_ID)
-        return self._command(message, id)
+        opened = open_message(text)
+        return opened if isinstance(opened, Malformed) else self._command(*opened)
 
     def publication(self, channel: str, publication: Publication) -> bytes:
         head = b'{"type":%b,"data":%b,"timestamp":"%b","channel":"%b"' % (
@@ -91,13 +83,8 @@ class PlainDialect:
         if decoder is None:
             known = ", ".join(_COMMANDS)
             return Malformed(id=id, code=codes.UNKNOWN_TYPE, message=f"type is one of: {known}")
-        data = message.get("data")
-        if data is None:
-            data = {}
         try:
-            if not isinstance(data, dict):
-                raise Invalid("data is an object")
-            return decoder(data, id)
+            return decoder(data_of(message), id)
         except Invalid as error:
             return Malformed(id=id, code=codes.BAD_REQUEST, message=str(error))
 

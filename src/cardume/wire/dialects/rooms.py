@@ -8,7 +8,7 @@ from typing import Any
 from cardume.errors import Invalid
 from cardume.wire import codes, json
 from cardume.wire.codes import CloseCode
-from cardume.wire.dialects.parts import NO_ID, UNTYPED, event_types, is_id
+from cardume.wire.dialects.parts import UNTYPED, Id, data_of, event_types, open_message
 from cardume.wire.events import EVERYONE, HUB_SOURCE, source_of
 from cardume.wire.messages import (
     Command,
@@ -42,8 +42,6 @@ REPLY = "reply"
 MAX_NAME = 128
 """Characters of a room's or an agent's name; the epoch of a position is a text as short."""
 
-Id = int | str | None
-
 
 class RoomsDialect:
     """`{"event_type", "timestamp", "data", "source", "room", "offset"}`, and replies."""
@@ -56,16 +54,8 @@ class RoomsDialect:
     moves = False
 
     def decode(self, text: str | bytes) -> Command:
-        try:
-            message = json.parse(text)
-        except Invalid as error:
-            return Malformed(code=codes.BAD_REQUEST, message=str(error))
-        if not isinstance(message, dict):
-            return Malformed(code=codes.BAD_REQUEST, message="a message is a JSON object")
-        id = message.get("id")
-        if not is_id(id):
-            return Malformed(code=codes.BAD_REQUEST, message=NO_ID)
-        return self._command(message, id)
+        opened = open_message(text)
+        return opened if isinstance(opened, Malformed) else self._command(*opened)
 
     def publication(self, channel: str, publication: Publication) -> bytes:
         source = publication.source or source_of(channel)
@@ -115,13 +105,8 @@ class RoomsDialect:
             return Malformed(
                 id=id, code=codes.METHOD_NOT_FOUND, message=f"action is one of: {known}"
             )
-        data = message.get("data")
-        if data is None:
-            data = {}
         try:
-            if not isinstance(data, dict):
-                raise Invalid("data is an object")
-            return decoder(message, data, id)
+            return decoder(message, data_of(message), id)
         except Invalid as error:
             return Malformed(id=id, code=codes.BAD_REQUEST, message=str(error))
 

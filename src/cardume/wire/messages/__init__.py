@@ -60,7 +60,7 @@ from cardume.wire.messages.rules import (
     namespace_of,
     weight,
 )
-from cardume.wire.messages.times import rfc3339
+from cardume.wire.messages.times import rfc3339, stamp
 from cardume.wire.messages.values import Member, Position, Publication
 
 __all__ = [
@@ -121,5 +121,6 @@ __all__ = [
     "check_texts",
     "namespace_of",
     "rfc3339",
+    "stamp",
     "weight",
 ]

@@ -12,6 +12,11 @@ def rfc3339(seconds: float) -> str:
     return f"{_whole_second(second)}.{fraction // 1000:03d}Z"
 
 
+def stamp(seconds: float | None) -> str | None:
+    """A moment as it is shown, where there was one."""
+    return None if seconds is None else rfc3339(seconds)
+
+
 @lru_cache(maxsize=64)
 def _whole_second(second: int) -> str:
     # Every publication is dated, and most of them now: 1.2 µs become 0.5.
