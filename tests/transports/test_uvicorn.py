@@ -210,6 +210,7 @@ async def test_what_is_no_handshake(said: str, status: bytes) -> None:
         (bytes(Frame(Opcode.TEXT, b"\xff").serialize(mask=True)), 1007),
         (bytes(Frame(Opcode.BINARY, bytes(2000)).serialize(mask=True)), 1009),
     ],
+    ids=["unmasked", "utf-8", "big"],
 )
 async def test_a_broken_frame_is_told_and_printed_by_nobody(
     said: bytes, code: int, caplog: pytest.LogCaptureFixture

@@ -83,27 +83,28 @@ def test_a_goodbye_has_a_code_and_a_reason() -> None:
     assert heard(said(CLOSE)) == [Message(CLOSE, code=1005)]
 
 
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (b"\x81\x01x", 1002),  # not masked
-        (said(TEXT, b"x", rsv1=True), 1002),  # no extension
-        (b"\x83\x80abcd", 1002),  # an opcode that is none
-        (said(0, b"x"), 1002),  # a continuation of nothing
-        (said(TEXT, b"a", fin=False) + said(TEXT, b"b"), 1002),
-        (said(TEXT, b"a", fin=False) + said(BINARY, b"b", fin=False), 1002),
-        (b"\x09\x80abcd", 1002),  # a control frame in fragments
-        (said(CLOSE, b"\x03"), 1002),
-        (said(CLOSE, b"\x03\xec"), 1002),  # 1004 is reserved
-        (said(CLOSE, b"\x03\xe8\xff"), 1007),
-        (said(TEXT, b"\xff"), 1007),
-        (said(TEXT, b"\xc3", fin=False) + said(0, b"("), 1007),
-        (said(TEXT, b"x" * (LIMIT + 1)), 1009),
-        (said(TEXT, b"x" * LIMIT, fin=False) + said(0, b"x"), 1009),
-        (said(BINARY, b"", fin=False) + said(0, b"", fin=False) * 200, 1009),
-    ],
-)
-def test_what_no_client_may_send(data: bytes, code: int) -> None:
+FORBIDDEN = {
+    "unmasked": (b"\x81\x01x", 1002),
+    "reserved bit": (said(TEXT, b"x", rsv1=True), 1002),
+    "no opcode": (b"\x83\x80abcd", 1002),
+    "continuation of nothing": (said(0, b"x"), 1002),
+    "message in a message": (said(TEXT, b"a", fin=False) + said(TEXT, b"b"), 1002),
+    "two beginnings": (said(TEXT, b"a", fin=False) + said(BINARY, b"b", fin=False), 1002),
+    "control in fragments": (b"\x09\x80abcd", 1002),
+    "half a code": (said(CLOSE, b"\x03"), 1002),
+    "reserved code": (said(CLOSE, b"\x03\xec"), 1002),
+    "reason not UTF-8": (said(CLOSE, b"\x03\xe8\xff"), 1007),
+    "text not UTF-8": (said(TEXT, b"\xff"), 1007),
+    "text not UTF-8 in fragments": (said(TEXT, b"\xc3", fin=False) + said(0, b"("), 1007),
+    "big": (said(TEXT, b"x" * (LIMIT + 1)), 1009),
+    "big in fragments": (said(TEXT, b"x" * LIMIT, fin=False) + said(0, b"x"), 1009),
+    "fragments": (said(BINARY, b"", fin=False) + said(0, b"", fin=False) * 200, 1009),
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_what_no_client_may_send(what: str) -> None:
+    data, code = FORBIDDEN[what]
     with pytest.raises(FrameFault) as failure:
         heard(data)
     assert failure.value.code == code
