@@ -112,7 +112,8 @@ class Group:
         """Queue a frame for everyone. Returns those for whom there was no room."""
         if self.direct:
             self._pending.append(parcel)
-        return [member for member in self.queued if not member.connection.offer(*parcel)]
+        # A copy: one that has caught up by this becomes a direct one.
+        return [member for member in list(self.queued) if not member.connection.offer(*parcel)]
 
     def flush(self) -> int:
         """Write what is pending, or make `step` do so. Returns how many frames."""
@@ -123,12 +124,13 @@ class Group:
         frames = [each.frame.compressed if compressed else each.frame.wire for each in parcels]
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         self.sent += len(parcels)
+        told = len(parcels) * len(self.direct)
         if self._runs or len(self.direct) > SLICE:
             self._runs.append(_Run(parcels, data, dict(self.direct)))
         else:
             # A copy: a write that fills a transport makes its subscriber a queued one.
             write_all(list(self.direct.values()), data)
-        return len(parcels) * len(self.direct)
+        return told
 
     def step(self) -> bool:
         """Write to one more slice of a large audience. True: there is more."""

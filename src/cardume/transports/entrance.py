@@ -37,11 +37,12 @@ async def serve(hub: Hub, address: Address, scope: Scope, receive: Receive, send
         return
     await accept(hub, visitor, scope, send)
     # Asked after the last await: of many that come at once only so many are let in.
-    refusal = hub.refusal(admission.identity, address_of(scope))
+    identity, begin, where = admission.identity, admission.begin, address_of(scope)
+    refusal = hub.refusal(identity, where)
     if refusal is not None:
         await _part(hub, address.dialect, send, refusal)
         return
-    admission = admission._replace(address=address_of(scope))
+    admission = Admission(identity, begin, where)
     await stay(hub, address.dialect, admission, scope, receive, send)
 
 
