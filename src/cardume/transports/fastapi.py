@@ -86,9 +86,9 @@ class Hub(BareHub):
         bytes each), are kept for `history_ttl` seconds, so that a client that comes back resumes
         without a gap. `snapshot` is called with the channel's parameters for a client that cannot
         resume; with `keyed` it gets the latest publication of each key instead. `presence` says who
-        is there; who was gone for less than `presence_grace` seconds never was. `deflate` compresses what is
-        published for clients that offer permessage-deflate, once for all of them, where our
-        protocol class serves them (``uvicorn --ws cardume.transports.uvicorn:WebSocketProtocol``).
+        is there; who was gone for less than `presence_grace` seconds never was.
+        `deflate` compresses what is published for clients that offer permessage-deflate, once for
+        all of them, where our protocol class serves them (`docs/library.md`, Servers).
 
         Raises:
             ConfigurationError: template, path and function do not fit together.

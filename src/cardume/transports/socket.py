@@ -113,7 +113,6 @@ class Socket(asyncio.Protocol):
             admission.identity, dialect, self, address=admission.address
         )
         connection.compresses = legacy.compresses
-        self._stay = admission.begin(connection)
         self._receiver = legacy.receiver
         self._inbox = deque()
         self._talk = asyncio.current_task()
@@ -121,7 +120,8 @@ class Socket(asyncio.Protocol):
         for message in legacy.messages:
             self._take(message)
         try:
-            await self._stay.enter()
+            stay = self._stay = admission.begin(connection)
+            await stay.enter()
             self._open = True
             self._drain()
             await self._answer()
@@ -141,7 +141,8 @@ class Socket(asyncio.Protocol):
         self._paused = True  # nothing more can be written
         self._answer_due = b""
         self._hub.disconnect(connection, self._peer_code)
-        self._stay.left()
+        if self._stay is not None:
+            self._stay.left()
         if self._talk is not None:
             self._talk.cancel()
         self._receiver = None
@@ -312,16 +313,17 @@ class Socket(asyncio.Protocol):
 
     async def _answer(self) -> None:
         """Answer all that was said."""
-        connection, inbox, most = self._connection, self._inbox, self._hub.options.max_message
+        connection, inbox, stay = self._connection, self._inbox, self._stay
+        assert stay is not None
         while inbox and not connection.closing:
             text = inbox.popleft()
             if len(inbox) == MAX_WAITING - 1:
                 self._transport.resume_reading()
             self._heard = self._hub.clock.monotonic()
-            if is_longer(text, most):
+            if is_longer(text, self._hub.options.max_message):
                 connection.close(codes.TOO_BIG)
             else:
-                await self._stay.hear(text)
+                await stay.hear(text)
 
     def _fail(self, error: Exception) -> None:
         self._connection.close(code_for(error, accepted=True))
