@@ -73,7 +73,7 @@ class Socket(asyncio.Protocol):
         self._hub = hub
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._connection: Connection = cast("Connection", None)
-        self._stay: Stay = cast("Stay", None)
+        self._stay: Stay | None = None
         self._receiver: Receiver | None = None
         self._begun = 0.0
         """When the message that has not ended began, on the hub's clock."""
