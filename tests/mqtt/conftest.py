@@ -29,12 +29,17 @@ class Device:
 
     name: str
     barred: set[str] = field(default_factory=set)
+    generous: bool = False
 
     def may_publish(self, topic: str) -> bool:
         return self.name == "service" or topic.startswith(f"aquabook/{self.name}/")
 
     def may_subscribe(self, topic_filter: str) -> bool:
-        own = self.name == "service" or topic_filter == f"aquabook/{self.name}/command"
+        own = (
+            self.name == "service"
+            or self.generous
+            or topic_filter == f"aquabook/{self.name}/command"
+        )
         return own and topic_filter not in self.barred
 
 
@@ -45,6 +50,8 @@ class Keeper:
         self.available = True
         self.barred: set[str] = set()
         """Filters that nobody may subscribe to any more."""
+        self.generous = False
+        """Whether devices may subscribe to anything."""
         self.answering = asyncio.Event()
         self.answering.set()
 
@@ -54,7 +61,7 @@ class Keeper:
             raise Unavailable("the users cannot be read")
         if login.username is None or login.password != login.username.encode():
             return None
-        return Device(login.username, self.barred)
+        return Device(login.username, self.barred, self.generous)
 
 
 class Store:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from cardume.mqtt.packets import REFUSED, Publish
+from cardume.mqtt.packets import Publish
+from cardume.mqtt.reasons import REFUSED
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House
 
 READING = "aquabook/tank/reading"
 STATE = "aquabook/tank/state"
+COMMAND = "aquabook/tank/command"
 
 
 async def test_a_resumed_session_is_judged_again(house: House) -> None:
@@ -34,3 +36,19 @@ async def test_asking_again_and_being_refused_ends_the_subscription(house: House
     assert await raw.subscribe(READING) == REFUSED
     assert house.listener.publish(READING, b"2") == 0
     await raw.quiet()
+
+
+async def test_a_forgotten_user_leaves_nothing_to_whoever_gets_the_name(house: House) -> None:
+    here = await Raw.login(house.port, client_id="here", clean=False)
+    away = await Raw.login(house.port, client_id="away", clean=False)
+    for raw in (here, away):
+        await raw.subscribe(COMMAND, 1)
+    away.cut()
+    await until(lambda: house.listener.stats().parked_sessions == 1)
+    house.listener.publish(COMMAND, b"secret", qos=1)
+    house.listener.forget("tank")
+    assert house.listener.stats().parked_sessions == 0
+    assert house.listener.publish(COMMAND, b"to nobody", qos=1) == 0
+    for name in ("here", "away"):
+        raw = await Raw.login(house.port, client_id=name, clean=False, present=False)
+        await raw.quiet()

@@ -13,16 +13,8 @@ from cardume.clock import SystemClock
 from cardume.errors import ConfigurationError, Invalid, Unavailable
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.listener import Listener
-from cardume.mqtt.packets import (
-    REFUSED,
-    Puback,
-    Publish,
-    Suback,
-    Subscribe,
-    Unsuback,
-    Unsubscribe,
-    Will,
-)
+from cardume.mqtt.packets import Puback, Publish, Suback, Subscribe, Unsuback, Unsubscribe, Will
+from cardume.mqtt.reasons import REFUSED
 from tests.mqtt.clients import (
     Raw,
     mosquitto,
@@ -160,7 +152,7 @@ async def test_a_device_hears_its_own_commands_and_nothing_else(house: House) ->
     raw = await Raw.login(house.port)
     for foreign in ("aquabook/reef/command", "aquabook/+/command", "#"):
         assert await raw.subscribe(foreign) == REFUSED
-    assert await raw.subscribe(COMMAND, 2) == 1
+    assert await raw.subscribe(COMMAND, 2) == 2
     waiting = await raw.next()
     assert waiting == Publish(COMMAND, b"waiting", 1, True, packet_id=1)
     await raw.send(Puback(1))
@@ -198,7 +190,7 @@ async def test_publish_refuses_what_it_could_not_send(house: House) -> None:
         ("a/#", b"", 0),
         ("", b"", 0),
         ("a", bytes(70_000), 0),
-        ("a", b"", 2),
+        ("a", b"", 3),
     ):
         with pytest.raises(Invalid):
             house.listener.publish(topic, payload, qos=qos)

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from cardume.mqtt.encoder import encode
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import Connack, Connect, Pingreq, Publish, Will, encode
+from cardume.mqtt.packets import Connack, Connect, Pingreq, Publish, Will
 from cardume.testing import FakeClock
 from tests.mqtt.clients import Raw, mosquitto, needs_mosquitto, until
 from tests.mqtt.conftest import House, open_house
@@ -31,7 +32,7 @@ async def test_mosquitto_is_let_in_or_told_why_not(house: House) -> None:
 @pytest.mark.parametrize(
     ("packet", "code"),
     [
-        (Connect("c", level=5), 1),
+        (Connect("c", level=6), 1),
         (Connect("c", level=3), 1),
         (Connect("", clean=False, username="tank", password=b"tank"), 2),
         (Connect("c" * 200, username="tank", password=b"tank"), 2),

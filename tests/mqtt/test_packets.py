@@ -6,14 +6,16 @@ from hypothesis import strategies as st
 
 from cardume.errors import Invalid
 from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.packets import Connect, Publish, Subscribe, encode
-from tests.mqtt.strategies import packets
+from cardume.mqtt.encoder import encode
+from cardume.mqtt.packets import Connect, Packet, Publish, Subscribe
+from tests.mqtt.strategies import dialogues
 
 
-@given(packets)
-def test_what_is_encoded_is_decoded(packet: object) -> None:
-    wire = encode(packet)  # type: ignore[arg-type]
-    assert Decoder(1 << 20).feed(wire) == [packet]
+@given(dialogues)
+def test_what_is_encoded_is_decoded(dialogue: tuple[int, list[Packet]]) -> None:
+    level, sent = dialogue
+    for packet in sent:
+        assert Decoder(1 << 20, level=level).feed(encode(packet, level)) == [packet]
 
 
 @given(st.integers(0, 300_000))

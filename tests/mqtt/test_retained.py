@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from cardume.mqtt.message import Message
 from cardume.mqtt.retained import Retained
 from cardume.mqtt.topics import matches
+from cardume.testing import FakeClock
 from tests.mqtt.test_topics import filters, topics
 
 
@@ -16,7 +17,7 @@ from tests.mqtt.test_topics import filters, topics
 def test_selection_agrees_with_a_naive_model(
     kept: list[tuple[str, bytes]], asked: dict[str, int]
 ) -> None:
-    store = Retained(1000, 1_000_000)
+    store = Retained(1000, 1_000_000, FakeClock())
     naive: dict[str, bytes] = {}
     for topic, payload in kept:
         assert store.keep(Message(topic, payload))
@@ -35,7 +36,7 @@ def test_selection_agrees_with_a_naive_model(
 
 
 def test_bounded_by_count_and_by_bytes() -> None:
-    store = Retained(2, 1000)
+    store = Retained(2, 1000, FakeClock())
     assert store.keep(Message("a", b"1"))
     assert store.keep(Message("b", b"1"))
     assert not store.keep(Message("c", b"1"))

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
 from cardume.hub.rejects import Rejects
 from cardume.mqtt.decoder import Decoder
+from cardume.mqtt.depot import Depot
+from cardume.mqtt.frames import Frames
 from cardume.mqtt.limits import Limits
 from cardume.mqtt.message import Message, Quota
-from cardume.mqtt.packets import Publish, encode_publish
+from cardume.mqtt.outlet import Terms
+from cardume.mqtt.packets import Publish
 from cardume.mqtt.retained import Retained
-from cardume.mqtt.sessions import Depot, Session
+from cardume.mqtt.sessions import Session
 from cardume.testing import FakeClock
 
 
@@ -19,12 +23,9 @@ class Tape:
 
     def __init__(self) -> None:
         self.choked = False
-        self.room = 1 << 20
+        self.terms = Terms(window=3)
         self.sent: list[Publish] = []
         self._decoder = Decoder(1 << 20)
-
-    def fits(self, size: int) -> bool:
-        return size <= self.room
 
     def send(self, data: bytes) -> None:
         for packet in self._decoder.feed(data):
@@ -43,12 +44,18 @@ class Tape:
 def depot() -> Depot:
     limits = Limits(window=3, session_messages=5, session_bytes=10_000)
     rejects = Rejects(logging.getLogger("test"), FakeClock())
-    return Depot(limits, rejects, Retained(10, 10_000), Quota(20_000))
+    clock = FakeClock()
+    return Depot(limits, rejects, Retained(10, 10_000, clock), Quota(20_000), clock)
 
 
 @pytest.fixture
 def session(depot: Depot) -> Session:
-    return Session("tank", "c", clean=False, depot=depot)
+    return Session("tank", "c", depot=depot, expiry=60)
+
+
+def deliver(session: Session, message: Message) -> None:
+    """To a subscription at QoS 1."""
+    session.deliver(Frames(message, FakeClock()), 1)
 
 
 def message(number: int) -> Message:
@@ -59,7 +66,7 @@ def test_the_window_opens_with_acknowledgements(session: Session, depot: Depot) 
     tape = Tape()
     session.attach(tape)
     for number in range(8):
-        session.queue(message(number))
+        deliver(session, message(number))
     assert tape.payloads == [b"0", b"1", b"2"]
     session.acknowledge(99)
     session.acknowledge(tape.sent[1].packet_id)
@@ -74,11 +81,11 @@ def test_the_window_opens_with_acknowledgements(session: Session, depot: Depot) 
 def test_what_was_not_acknowledged_comes_again_first(session: Session) -> None:
     first, second = Tape(), Tape()
     session.attach(first)
-    session.queue(message(0))
-    session.queue(message(1))
+    deliver(session, message(0))
+    deliver(session, message(1))
     session.acknowledge(first.sent[0].packet_id)
     session.detach()
-    session.queue(message(2))
+    deliver(session, message(2))
     session.attach(second)
     session.pump()
     assert [(p.payload, p.dup) for p in second.sent] == [(b"1", True), (b"2", False)]
@@ -87,18 +94,19 @@ def test_what_was_not_acknowledged_comes_again_first(session: Session) -> None:
 
 def test_the_queue_is_bounded_and_counted(session: Session, depot: Depot) -> None:
     for number in range(7):
-        session.queue(message(number))
+        deliver(session, message(number))
     assert depot.rejects.counts == {"session_queue_full": 2}
     session.discard()
     assert depot.room.used == 0
-    session.queue(Message("t", bytes(20_000), 1))
+    deliver(session, Message("t", bytes(20_000), 1))
     assert depot.rejects.counts == {"session_queue_full": 3}
 
 
 def test_all_sessions_share_one_bound(depot: Depot) -> None:
     depot.room.limit = 500
     for name in "ab":
-        Session(name, name, clean=False, depot=depot).queue(Message("t", bytes(300), 1))
+        session = Session(name, name, depot=depot, expiry=60)
+        deliver(session, Message("t", bytes(300), 1))
     assert depot.rejects.counts == {"session_queue_full": 1}
 
 
@@ -106,17 +114,14 @@ def test_a_choked_outlet_gets_no_more(session: Session, depot: Depot) -> None:
     tape = Tape()
     session.attach(tape)
     tape.choked = True
-    session.queue(message(0))
+    deliver(session, message(0))
     assert tape.sent == []
     tape.choked = False
     session.pump()
     assert tape.payloads == [b"0"]
-    frame = encode_publish(Publish("t", b"live"))
-    tape.room = 0
-    session.write(frame)
     session.detach()
-    session.write(frame)
-    assert depot.rejects.counts == {"qos0_slow_reader": 1, "qos0_while_away": 1}
+    deliver(session, Message("t", b"live"))
+    assert depot.rejects.counts == {"qos0_while_away": 1}
 
 
 def test_an_older_retained_message_never_follows_a_newer_live_one(
@@ -144,3 +149,81 @@ def test_retained_messages_respect_the_window(session: Session, depot: Depot) ->
     for packet in list(tape.sent):
         session.acknowledge(packet.packet_id)
     assert len(tape.sent) == 6
+
+
+def test_qos_0_makes_room_the_oldest_first_and_then_newcomers_have_to_go(
+    session: Session, depot: Depot
+) -> None:
+    tape = Tape()
+    session.attach(tape)
+    tape.choked = True
+    for number in range(3):
+        deliver(session, Message("t", b"zero %d" % number))
+    for number in range(4):
+        deliver(session, message(number))
+    assert depot.rejects.counts == {"qos0_slow_reader": 2}
+    deliver(session, Message("t", b"zero 3"))  # takes the place of the last one
+    deliver(session, message(4))
+    deliver(session, message(5))
+    assert depot.rejects.counts == {"qos0_slow_reader": 4, "session_queue_full": 1}
+    tape.choked = False
+    session.pump()
+    assert tape.payloads == [b"0", b"1", b"2"]  # as many as the window takes
+    session.acknowledge(1)
+    assert tape.payloads[3:] == [b"3"]
+
+
+def test_qos_0_does_not_wait_for_a_full_window(session: Session) -> None:
+    tape = Tape()
+    session.attach(tape)
+    for number in range(4):
+        deliver(session, message(number))
+    deliver(session, Message("t", b"zero"))
+    tape.choked = True
+    deliver(session, Message("t", b"later"))
+    tape.choked = False
+    session.pump()
+    assert tape.payloads == [b"0", b"1", b"2", b"zero", b"later"]
+
+
+def test_what_waits_at_qos_0_does_not_wait_for_a_client_that_left(
+    session: Session, depot: Depot
+) -> None:
+    tape = Tape()
+    session.attach(tape)
+    tape.choked = True
+    deliver(session, Message("t", b"zero"))
+    deliver(session, message(1))
+    session.detach()
+    assert depot.rejects.counts == {"qos0_while_away": 1}
+    session.attach(again := Tape())
+    session.pump()
+    assert again.payloads == [b"1"]
+    session.acknowledge(1)
+    assert depot.room.used == 0
+
+
+def test_what_expired_makes_room(session: Session, depot: Depot) -> None:
+    clock = depot.clock
+    assert isinstance(clock, FakeClock)
+    for number in range(5):
+        deliver(session, Message("t", b"%d" % number, 1, expires=clock.monotonic() + number + 1))
+    asyncio.run(clock.advance(2))
+    deliver(session, message(5))
+    assert depot.rejects.counts == {"message_expired": 2}
+    session.attach(tape := Tape())
+    session.pump()
+    assert tape.payloads == [b"2", b"3", b"4"]
+    session.discard()
+    assert depot.room.used == 0
+
+
+def test_what_is_answered_late_is_not_sent_again(session: Session) -> None:
+    session.attach(first := Tape())
+    for number in range(3):
+        deliver(session, message(number))
+    session.detach()
+    session.attach(second := Tape())
+    session.acknowledge(first.sent[1].packet_id)
+    session.pump()
+    assert [packet.payload for packet in second.sent] == [b"0", b"2"]

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
+from cardume.clock import Clock
 from cardume.hub.rejects import Rejects
+from cardume.mqtt.depot import Depot
+from cardume.mqtt.frames import Frames
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.message import Message, Quota
-from cardume.mqtt.packets import REFUSED, Publish, encode_publish
+from cardume.mqtt.message import NEVER, Message, Quota
+from cardume.mqtt.outlet import Outlet
+from cardume.mqtt.packets import Will
+from cardume.mqtt.parked import Parked
 from cardume.mqtt.ports import Principal
+from cardume.mqtt.receipts import Receipt
 from cardume.mqtt.retained import Retained
-from cardume.mqtt.sessions import Depot, Outlet, Session
-from cardume.mqtt.topics import SubscriptionTree
+from cardume.mqtt.sessions import Session
+from cardume.mqtt.subscriptions import Subscriptions
+from cardume.mqtt.topics import LOCAL
 
-_Key = tuple[str, str]
+OnWill = Callable[[Session, Will], None]
 
 
 class Broker:
     """Sessions by (user, client id), their subscriptions, and the retained messages."""
 
-    def __init__(self, limits: Limits, rejects: Rejects) -> None:
-        self.retained = Retained(limits.retained_messages, limits.retained_bytes)
+    def __init__(self, limits: Limits, rejects: Rejects, clock: Clock) -> None:
+        self.retained = Retained(limits.retained_messages, limits.retained_bytes, clock)
+        self.on_will: OnWill = lambda session, will: None
+        """Told of a will whose time has come."""
         self._limits = limits
         self._rejects = rejects
-        self._depot = Depot(limits, rejects, self.retained, Quota(limits.all_sessions_bytes))
-        self._tree: SubscriptionTree[Session] = SubscriptionTree()
-        self._sessions: dict[_Key, Session] = {}
-        self._parked: dict[_Key, None] = {}
-        """In the order in which their clients left."""
+        self._clock = clock
+        room = Quota(limits.all_sessions_bytes)
+        self._depot = Depot(limits, rejects, self.retained, room, clock)
+        self.subscriptions = Subscriptions(limits, rejects, self.retained)
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._parked = Parked(clock, self._fall_due)
         self._present: dict[str, set[Session]] = {}
 
     @property
@@ -45,11 +55,12 @@ class Broker:
         return list(self._present.get(user, ()))
 
     def attach(
-        self, outlet: Outlet, principal: Principal, client_id: str, *, clean: bool
+        self, outlet: Outlet, principal: Principal, client_id: str, *, clean: bool, expiry: int = 0
     ) -> tuple[Session, bool]:
-        """The session for a client that was let in, and whether it was remembered (§3.2.2.2).
+        """The session for a client that was let in, and whether it was remembered (§3.2.2.1.1).
 
-        A connection that holds it is ended first, so its will goes ahead of anything new.
+        A connection that holds it is ended first, so its will goes ahead of anything new. `clean`
+        forgets an earlier session; `expiry` is how many seconds this one outlives the connection.
         """
         key = (principal.name, client_id)
         session = self._sessions.get(key)
@@ -57,100 +68,111 @@ class Broker:
             session.outlet.end("takeover")
             session = self._sessions.get(key)
         if session is not None and clean:
-            self._discard(key)
+            self._discard(session)
             session = None
         present = session is not None
         if session is None:
-            session = Session(*key, clean=clean, depot=self._depot)
-            self._sessions[key] = session
+            session = self._sessions[key] = Session(*key, depot=self._depot)
         else:
-            self._judge_again(session, principal)
-            self._parked.pop(key, None)
+            self._parked.remove(session)
+            self._take_will(session)  # §3.1.3.2.2: back in time
+            self.subscriptions.judge_again(session, principal)
+        session.expiry = expiry
         session.attach(outlet)
         self._present.setdefault(session.user, set()).add(session)
         return session, present
 
-    def detach(self, session: Session) -> None:
-        """The client of `session` is gone."""
+    def detach(self, session: Session, will: Will | None = None) -> None:
+        """The client of `session` is gone, and leaves a will or not."""
         session.detach()
         here = self._present[session.user]
         here.discard(session)
         if not here:
             del self._present[session.user]
-        key = (session.user, session.client_id)
-        if session.clean:
-            self._discard(key)
-            return
-        self._parked[key] = None
-        if len(self._parked) > self._limits.max_parked:
-            self._rejects.note("parked_session_evicted")
-            self._discard(next(iter(self._parked)))
+        if session.expiry:
+            self._park(session)
+        else:
+            self._discard(session)
+        if will is not None and not self._hold_will(session, will):
+            self.on_will(session, will)
 
-    def subscribe(
-        self, session: Session, principal: Principal, filters: Sequence[tuple[str, int]]
-    ) -> tuple[int, ...]:
-        """Grant what may be granted, at QoS 1 at most; the SUBACK's return codes."""
-        granted: dict[str, int] = {}
-        codes: list[int] = []
-        for name, asked in filters:
-            code = self._grant(session, principal, name, min(asked, 1))
-            codes.append(code)
-            if code != REFUSED:
-                granted[name] = code
-        session.owe(self.retained.select(granted))
-        return tuple(codes)
+    def forget(self, user: str) -> None:
+        """End the sessions of `user` whose client is away."""
+        for session in [s for s in self._sessions.values() if s.user == user and s.outlet is None]:
+            self._discard(session)
 
-    def unsubscribe(self, session: Session, filters: Sequence[str]) -> None:
-        for name in filters:
-            if session.subscriptions.pop(name, None) is not None:
-                self._tree.remove(name, session)
-
-    def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> int:
+    def publish(
+        self,
+        message: Message,
+        source: Session | None = None,
+        *,
+        user: str = "",
+        receipt: Receipt | None = None,
+    ) -> int:
         """Hand a message to everybody who subscribed; how many sessions that were.
 
-        Subscribers receive it with RETAIN 0, at the lower of both QoS (§3.3.1.3, §3.8.4).
+        Each gets it at the lower of both QoS (§3.8.4). `receipt` hears of those of `user`.
         """
-        if retain and not self.retained.keep(Message(topic, payload, qos)):
+        if message.retain and not self.retained.keep(message):
             self._rejects.note("retained_full")
-        holders = self._tree.match(topic) if self._tree else None
-        if not holders:
+        holders = self.subscriptions.match(message.topic)
+        shared = self.subscriptions.match_shared(message.topic)
+        if not holders and not shared:
             return 0
-        frame: bytes | None = None
-        message = Message(topic, payload, qos)
-        for session, granted in holders.items():
-            if qos and granted:
-                session.queue(message)
-            else:
-                if frame is None:
-                    frame = encode_publish(Publish(topic, payload))
-                session.write(frame)
-        return len(holders)
+        count = len(shared)
+        frames = Frames(message, self._clock)
+        for session, grant in holders.items():
+            if session is not source or grant & LOCAL:
+                count += 1
+                told = receipt if receipt is not None and session.user == user else None
+                session.deliver(frames, grant, receipt=told)
+        for name, session, grant in shared:
+            session.deliver(frames, grant, shared=name)
+        return count
 
-    def _grant(self, session: Session, principal: Principal, name: str, qos: int) -> int:
-        held = session.subscriptions
-        if not principal.may_subscribe(name):
-            self._rejects.note("forbidden_filter", session.name)
-            if name in held:
-                self.unsubscribe(session, (name,))
-                session.forget_unsubscribed()
-            return REFUSED
-        if name not in held and len(held) >= self._limits.max_subscriptions:
-            self._rejects.note("too_many_subscriptions", session.name)
-            return REFUSED
-        held[name] = qos
-        self._tree.add(name, session, qos)
-        return qos
+    def close(self) -> None:
+        """No session ends any more, and no will is published."""
+        self._parked.close()
 
-    def _judge_again(self, session: Session, principal: Principal) -> None:
-        """Rights may have shrunk while the client was away."""
-        refused = [n for n in session.subscriptions if not principal.may_subscribe(n)]
-        if refused:
-            self._rejects.note("forbidden_filter", session.name, count=len(refused))
-            self.unsubscribe(session, refused)
-            session.forget_unsubscribed()
+    def _park(self, session: Session) -> None:
+        session.ends = self._clock.monotonic() + session.expiry
+        self._parked.add(session)
+        if len(self._parked) > self._limits.max_parked:
+            self._rejects.note("parked_session_evicted")
+            self._discard(self._parked.oldest())
 
-    def _discard(self, key: _Key) -> None:
-        session = self._sessions.pop(key)
-        self._parked.pop(key, None)
-        self.unsubscribe(session, list(session.subscriptions))
+    def _fall_due(self, session: Session) -> None:
+        now = self._clock.monotonic()
+        if session.ends <= now:
+            self._discard(session)
+            return
+        if session.will_due <= now:
+            self._publish_will(session)
+        self._parked.watch(session)
+
+    def _discard(self, session: Session) -> None:
+        del self._sessions[session.user, session.client_id]
+        self._parked.remove(session)
+        self.subscriptions.drop(session)
         session.discard()
+        self._publish_will(session)
+
+    def _hold_will(self, session: Session, will: Will) -> bool:
+        """Keep a delayed will; False: it is due at once, or there is no room for it."""
+        delay = min(will.properties.will_delay or 0, session.expiry)
+        if not delay or not self._depot.room.take(will.weight):
+            return False
+        session.will, session.will_due = will, self._clock.monotonic() + delay
+        self._parked.watch(session)
+        return True
+
+    def _take_will(self, session: Session) -> Will | None:
+        will, session.will, session.will_due = session.will, None, NEVER
+        if will is not None:
+            self._depot.room.give(will.weight)
+        return will
+
+    def _publish_will(self, session: Session) -> None:
+        will = self._take_will(session)
+        if will is not None:
+            self.on_will(session, will)

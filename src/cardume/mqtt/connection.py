@@ -5,42 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
 from typing import Final
 
-from cardume.mqtt.decoder import BadPacket, Decoder
-from cardume.mqtt.host import ACKS, CHOKED, ENDED, INTAKE, LOGIN, TURN, Host, State
+from cardume.mqtt.cursor import BadPacket
+from cardume.mqtt.decoder import Decoder
+from cardume.mqtt.dialogue import Dialogue
+from cardume.mqtt.encoder import encode
+from cardume.mqtt.handshake import negotiate, objection, welcome
+from cardume.mqtt.host import CHOKED, ENDED, LOGIN, Host, State
 from cardume.mqtt.login import Refusal
+from cardume.mqtt.outlet import Terms
 from cardume.mqtt.packets import (
-    LEVEL,
+    LEVEL_5,
     Connack,
     Connect,
     Disconnect,
     Packet,
-    Pingreq,
-    Pingresp,
-    Puback,
     Publish,
-    Suback,
-    Subscribe,
-    Unsuback,
-    Unsubscribe,
     Will,
-    encode,
 )
-from cardume.mqtt.ports import Inbound, Principal
-from cardume.mqtt.sessions import Session
-from cardume.mqtt.wire import Wire
+from cardume.mqtt.ports import Principal
+from cardume.mqtt.reasons import OF_END
 
 log = logging.getLogger("cardume.mqtt")
 
-_PINGRESP: Final = encode(Pingresp())
-_MAX_DEFERRED: Final = 256
+_STRANGER: Final = Terms()
+_STRANGER_5: Final = Terms(LEVEL_5)
+"""Until it is let in a client has no terms but its version."""
 _QUIET: Final = frozenset({"disconnect", "lost", "stopping", "disconnected_by_us"})
 """Ends that are nobody's fault and are not counted among the rejects."""
 
 
-class Connection(Wire):
+class Connection(Dialogue):
     """NEW → LOGIN → OPEN → ENDED; only `receive`, `admit`, `refuse` and `end` move it on.
 
     A client is handled synchronously while nothing is in its way. Whatever is (a login, a full
@@ -49,32 +45,21 @@ class Connection(Wire):
 
     __slots__ = (
         "_decoder",
-        "_deferred",
         "_fault",
         "_heard",
-        "_host",
         "_login",
         "_made",
-        "_offered",
         "_parked",
         "_patience",
-        "_settled",
         "_stalled",
-        "_will",
         "peer",
-        "principal",
-        "session",
-        "state",
     )
 
-    principal: Principal
-    session: Session
-
     def __init__(self, host: Host) -> None:
-        super().__init__(host.loop, host.view, host.limits.outbound)
+        super().__init__(host)
         self.state = State.NEW
+        self.terms = _STRANGER
         self.peer = "?"
-        self._host = host
         self._decoder = Decoder(host.limits.max_packet, max_connect_size=host.limits.max_connect)
         self._made = self._heard = host.clock.monotonic()
         self._stalled = 0.0
@@ -83,8 +68,6 @@ class Connection(Wire):
         self._fault: str | None = None
         self._login: asyncio.Task[None] | None = None
         self._will: Will | None = None
-        self._offered = self._settled = 0
-        self._deferred: deque[tuple[int, int]] = deque()
 
     # -- the transport's side ----------------------------------------------------------------------
 
@@ -153,37 +136,6 @@ class Connection(Wire):
         if self._fault is not None:
             self.end(self._fault)
 
-    def _publish(self, packet: Publish) -> None:
-        host, principal, qos = self._host, self.principal, packet.qos
-        if qos == 2:
-            self.end("qos2")
-            return
-        if len(packet.payload) > host.limits.max_payload:
-            self.end("payload_too_large")
-            return
-        host.received += 1
-        if not principal.may_publish(packet.topic):
-            # Acknowledged and dropped, as mosquitto does: closing would make the device loop.
-            host.rejects.note("forbidden_topic", self.session.name)
-            if qos:
-                self._acknowledge_in_turn(packet.packet_id)
-            return
-        message = Inbound(
-            packet.topic,
-            packet.payload,
-            qos,
-            packet.dup,
-            False,
-            self.session.name,
-            packet.packet_id or None,
-            principal.name,
-            host.clock.now(),
-        )
-        self._offered += 1
-        if not host.intake.offer(message, self._kept_retained if packet.retain else self._kept):
-            self.hold(INTAKE)
-            host.intake.when_roomy(self._roomy)
-
     def _control(self, packet: Packet) -> None:
         if self.state is State.NEW:
             if isinstance(packet, Connect):
@@ -191,108 +143,55 @@ class Connection(Wire):
             else:
                 self.end("no_connect")
             return
-        match packet:
-            case Puback(packet_id):
-                self.session.acknowledge(packet_id)
-            case Pingreq():
-                self.send(_PINGRESP)
-            case Subscribe(packet_id, filters):
-                codes = self._host.broker.subscribe(self.session, self.principal, filters)
-                self.send(encode(Suback(packet_id, codes)))
-                self.session.pump()
-                # A wildcard walks through all retained messages: one such walk per turn.
-                self.hold(TURN)
-                self._loop.call_soon(self.release, TURN)
-            case Unsubscribe(packet_id, names):
-                self._host.broker.unsubscribe(self.session, names)
-                self.send(encode(Unsuback(packet_id)))
-            case Disconnect():
-                self._will = None  # §3.14.4
-                self.end("disconnect")
-            case Connect():
-                self.end("second_connect")
-            case _:
-                self.end("unexpected_packet")
+        self._hear(packet)
 
     # -- coming in ---------------------------------------------------------------------------------
 
     def _connect(self, packet: Connect) -> None:
-        if packet.level != LEVEL:
-            self.refuse(Refusal.PROTOCOL_VERSION)
-        elif len(packet.client_id) > self._host.limits.max_client_id or not (
-            packet.client_id or packet.clean  # §3.1.3.1
-        ):
-            self.refuse(Refusal.CLIENT_ID)
-        else:
-            self.state = State.LOGIN
-            self.hold(LOGIN)
-            self._login = self._host.log_in(self, packet)
+        if packet.level == LEVEL_5:
+            self.terms = _STRANGER_5
+        refusal = objection(packet, self._host.limits)
+        if refusal is not None:
+            self.refuse(refusal)
+            return
+        self.state = State.LOGIN
+        self.hold(LOGIN)
+        self._login = self._host.log_in(self, packet)
 
     def refuse(self, why: Refusal) -> None:
         """Say no, and close."""
         if self.state in (State.NEW, State.LOGIN):
-            self.send(encode(Connack(why.code)))
+            self.answer(Connack(why.code(self.terms.level)))
             self.end(why.value)
 
     def admit(self, principal: Principal, packet: Connect) -> None:
         """Let the client in as `principal`."""
         if self.state is not State.LOGIN:
             return
+        host = self._host
         self._login = None
         self.principal = principal
         client_id = packet.client_id or f"auto-{secrets.token_hex(8)}"
-        broker = self._host.broker
-        self.session, present = broker.attach(self, principal, client_id, clean=packet.clean)
+        grant = negotiate(packet, host.limits)
+        self.terms = grant.terms
+        self.session, present = host.broker.attach(
+            self, principal, client_id, clean=packet.clean, expiry=grant.expiry
+        )
         self.state = State.OPEN
         self._will = packet.will
-        self._patience = packet.keepalive * 1.5  # §3.1.2.10
-        self._heard = now = self._host.clock.monotonic()
-        if not packet.keepalive:
+        self._patience = grant.keepalive * 1.5  # §3.1.2.10
+        self._heard = now = host.clock.monotonic()
+        if not grant.keepalive:
             self.probe()
         log.info("connected %s from %s", ascii(self.session.name), self.peer)
-        self.send(encode(Connack(0, present)))
+        self.answer(welcome(packet, grant, host.limits, client_id, present=present))
+        if not self.is_open:
+            return
         self.session.pump()
-        self._host.arm(self, self._deadline(now)[0])
+        host.arm(self, self._deadline(now)[0])
         self.release(LOGIN)
 
-    # -- what became of a message ------------------------------------------------------------------
-
-    def _kept(self, message: Inbound, kept: bool) -> None:
-        self._settle(message, kept=kept, retain=False)
-
-    def _kept_retained(self, message: Inbound, kept: bool) -> None:
-        self._settle(message, kept=kept, retain=True)
-
-    def _settle(self, message: Inbound, *, kept: bool, retain: bool) -> None:
-        self._settled += 1
-        if not kept:
-            self.end("poisoned")
-            return
-        self._host.broker.publish(message.topic, message.payload, message.qos, retain=retain)
-        if self.state is not State.OPEN:
-            return
-        if message.packet_id is not None:
-            self.send(b"\x40\x02" + message.packet_id.to_bytes(2, "big"))
-        if self._deferred:
-            self._acknowledge_deferred()
-
-    def _acknowledge_in_turn(self, packet_id: int) -> None:
-        """§4.6: PUBACKs leave in the order of their PUBLISHes, dropped ones included."""
-        self._deferred.append((self._offered, packet_id))
-        self._acknowledge_deferred()
-        if len(self._deferred) >= _MAX_DEFERRED:
-            self.hold(ACKS)
-
-    def _acknowledge_deferred(self) -> None:
-        while self._deferred and self._deferred[0][0] <= self._settled:
-            self.send(encode(Puback(self._deferred.popleft()[1])))
-        if self._held & ACKS and not self._deferred:
-            self._loop.call_soon(self.release, ACKS)
-
     # -- holding, and the end ----------------------------------------------------------------------
-
-    def _roomy(self) -> None:
-        self.release(INTAKE)
 
     def release(self, why: int) -> None:
         """One reason to hold is gone; go on if it was the last."""
@@ -339,14 +238,15 @@ class Connection(Wire):
         if unread := sum(type(packet) is Publish for packet in self._parked):
             host.rejects.note("unread_at_end", self.peer, count=unread)
         self._parked = []
-        self._deferred.clear()
+        self._deferred = None
         if self._login is not None:
             self._login.cancel()
         name = self.peer
         if was is State.OPEN:
             name = self.session.name
-            host.broker.detach(self.session)
-            self._publish_will()
+            will, self._will = self._will, None
+            host.broker.detach(self.session, will)
+            self._say_goodbye(reason)
         log.info("disconnected %s: %s", ascii(name), reason)
         if reason not in _QUIET:
             host.rejects.note(reason, name)
@@ -357,26 +257,14 @@ class Connection(Wire):
         self.wire.close()
         host.arm(self, host.clock.monotonic() + host.limits.linger)
 
+    def _say_goodbye(self, reason: str) -> None:
+        """Only 5.0 has a DISCONNECT from our side."""
+        why = OF_END.get(reason) if self.terms.level == LEVEL_5 else None
+        if why is not None:
+            goodbye = encode(Disconnect(why), LEVEL_5)
+            if self.terms.fits(len(goodbye)):
+                self.send(goodbye)
+
     def forgo_will(self) -> None:
         """We are leaving, not the client: its will stays unpublished."""
         self._will = None
-
-    def _publish_will(self) -> None:
-        will, self._will = self._will, None
-        if will is None:
-            return
-        host = self._host
-        message = Inbound(
-            will.topic,
-            will.payload,
-            min(will.qos, 1),
-            False,
-            False,
-            self.session.name,
-            None,
-            self.principal.name,
-            host.clock.now(),
-            True,
-        )
-        # A will is taken even beyond the intake's bound: there is one per connection.
-        host.intake.offer(message, self._kept_retained if will.retain else self._kept)

@@ -14,7 +14,11 @@ from cardume.mqtt.broker import Broker
 from cardume.mqtt.faults import Faults
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import Connect
+from cardume.mqtt.message import NEVER, Message
+from cardume.mqtt.packets import Connect, Will
+from cardume.mqtt.ports import Inbound
+from cardume.mqtt.properties import forwarded
+from cardume.mqtt.sessions import Session
 
 if TYPE_CHECKING:
     from cardume.mqtt.connection import Connection
@@ -53,3 +57,32 @@ class Host:
     lost: Callable[[Connection], None]
     view: memoryview
     received: int = 0
+
+    def publish_will(self, session: Session, will: Will) -> None:
+        """Hand over the will of a client that is gone, and route it once it is kept.
+
+        It is taken even beyond the intake's bound: there is one per session.
+        """
+
+        def settle(message: Inbound, kept: bool) -> None:
+            if kept:
+                expiry = will.properties.message_expiry
+                expires = NEVER if expiry is None else self.clock.monotonic() + expiry
+                said = forwarded(will.properties)
+                self.broker.publish(
+                    Message(will.topic, will.payload, will.qos, will.retain, said, expires)
+                )
+
+        message = Inbound(
+            will.topic,
+            will.payload,
+            will.qos,
+            False,
+            False,
+            session.name,
+            None,
+            session.user,
+            self.clock.now(),
+            True,
+        )
+        self.intake.offer(message, settle)

@@ -1,16 +1,18 @@
-"""The embedded MQTT 3.1.1 listener: devices connect straight to us, no broker to install."""
+"""The embedded listener of MQTT 3.1.1 and 5.0: devices connect straight to us, without a broker."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from cardume.clock import Clock, TimerHandle
-from cardume.errors import ConfigurationError, Invalid
+from cardume.clock import Clock
+from cardume.errors import ConfigurationError
 from cardume.hub.rejects import Rejects
 from cardume.mqtt.broker import Broker
 from cardume.mqtt.connection import Connection
+from cardume.mqtt.deadlines import Deadlines
+from cardume.mqtt.downlink import ListenerDownlink
 from cardume.mqtt.faults import Faults
 from cardume.mqtt.host import STOP, Host, State
 from cardume.mqtt.intake import Intake
@@ -18,15 +20,11 @@ from cardume.mqtt.limits import Limits
 from cardume.mqtt.login import Refusal, judge
 from cardume.mqtt.packets import Connect
 from cardume.mqtt.ports import Gatekeeper
-from cardume.mqtt.topics import valid_topic
-from cardume.mqtt.wheel import Wheel
+from cardume.mqtt.sockets import Sockets, Turned
+from cardume.mqtt.tls import Handshakes, TlsPort
 from cardume.mqtt.wire import READ_AT_ONCE
 
 log = logging.getLogger("cardume.mqtt")
-
-_GRAIN: Final = 0.5
-"""Seconds by which a deadline may be late."""
-_BACKLOG: Final = 1024
 
 
 class ListenerStats(NamedTuple):
@@ -59,6 +57,7 @@ class Listener:
         intake: Intake,
         clock: Clock,
         limits: Limits | None = None,
+        tls: TlsPort | None = None,
     ) -> None:
         self._address = (host, port)
         self._gatekeeper = gatekeeper
@@ -67,12 +66,16 @@ class Listener:
         self._limits = limits or Limits()
         self._rejects = Rejects(log, clock)
         self._faults = Faults(log, clock)
-        self._broker = Broker(self._limits, self._rejects)
-        self._wheel: Wheel[Connection] = Wheel(_GRAIN)
-        self._timer: TimerHandle | None = None
+        self._broker = Broker(self._limits, self._rejects, clock)
+        self.downlink = ListenerDownlink(self._broker, clock, self._limits)
+        """To one device, with word of what became of it."""
+        self._deadlines = Deadlines(clock, self._faults)
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
-        self._server: asyncio.Server | None = None
+        self._tls = tls
+        self._sockets = Sockets()
+        self._handshakes: Handshakes | None = None
+        self._open = False
         self._host: Host | None = None
 
     async def start(self) -> None:
@@ -82,7 +85,6 @@ class Listener:
             ConfigurationError: the port cannot be had; the message says what to do.
         """
         loop = asyncio.get_running_loop()
-        host, port = self._address
         self._host = Host(
             loop=loop,
             clock=self._clock,
@@ -91,30 +93,44 @@ class Listener:
             faults=self._faults,
             intake=self._intake,
             broker=self._broker,
-            arm=self._arm,
+            arm=self._deadlines.arm,
             log_in=self._log_in,
             lost=self._lost,
             view=memoryview(bytearray(READ_AT_ONCE)),
         )
-        try:
-            self._server = await loop.create_server(
-                self._accept, host, port, reuse_address=True, backlog=_BACKLOG
+        self._broker.on_will = self._host.publish_will
+        self._open = True
+        host, port = self._address
+        await self._sockets.open(self._accept, host, port, "CARDUME_MQTT_PORT")
+        if self._tls is not None:
+            self._handshakes = Handshakes(
+                self._tls.certificates,
+                self.accept,
+                self.note,
+                self._deadlines,
+                self._clock,
+                self._limits.max_handshakes,
             )
-        except OSError as error:
-            raise ConfigurationError(
-                f"the MQTT listener cannot listen on {host}:{port} ({error.strerror or error}): "
-                "stop what else uses that port, or choose another with CARDUME_MQTT_PORT"
-            ) from error
+            await self._listen_to(self._handshakes, self._tls)
         self._intake.start()
-        log.info("listening for MQTT on %s:%d", host, self.port)
+
+    async def _listen_to(self, handshakes: Handshakes, tls: TlsPort) -> None:
+        host = tls.host or self._address[0]
+        try:
+            await self._sockets.open(handshakes, host, tls.port, "CARDUME_MQTT_TLS_PORT")
+        except ConfigurationError:
+            await self.stop(0.0)
+            raise
 
     @property
     def port(self) -> int:
         """The port in use, also when it was asked for as 0."""
-        if self._server is None or not self._server.sockets:
-            return self._address[1]
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._sockets.port(0) or self._address[1]
+
+    @property
+    def tls_port(self) -> int | None:
+        """The same for TLS; None where it is not spoken."""
+        return None if self._tls is None else self._sockets.port(1) or self._tls.port
 
     async def stop(self, grace: float) -> None:
         """Accept and read no more, acknowledge what is pending, close. At most `grace` seconds.
@@ -122,9 +138,12 @@ class Listener:
         Wills stay unpublished: it is us who leave, and a device that is well must not be declared
         lost by every restart.
         """
-        if self._server is None:
+        self._open = False
+        if not self._sockets:
             return
-        self._server.close()
+        self._sockets.close()
+        if self._handshakes is not None:
+            self._handshakes.stop()
         until = asyncio.get_running_loop().time() + grace
         for connection in list(self._connections):
             if connection.state is State.OPEN:
@@ -139,23 +158,17 @@ class Listener:
         for connection in list(self._connections):
             connection.wire.abort()
         await self._all_gone(1.0)
-        await self._server.wait_closed()
-        self._server = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._broker.close()
+        await self._sockets.closed()
+        self._deadlines.stop()
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> int:
         """Send from the hub to whoever subscribed; how many sessions that are, parked included.
 
         Raises:
-            Invalid: no topic, QoS above 1, or a payload over the limit.
+            Invalid: no topic, QoS above 2, or a payload over the limit.
         """
-        if not valid_topic(topic) or qos not in (0, 1):
-            raise Invalid("a publish needs a topic without wildcards, and QoS 0 or 1")
-        if len(payload) > self._limits.max_payload:
-            raise Invalid(f"a payload holds at most {self._limits.max_payload} bytes")
-        return self._broker.publish(topic, payload, qos, retain=retain)
+        return self.downlink.publish(topic, payload, qos=qos, retain=retain)
 
     def connected(self, user: str) -> bool:
         """Whether `user` has a connection now."""
@@ -169,6 +182,11 @@ class Listener:
                 session.outlet.end("disconnected_by_us")
         return len(sessions)
 
+    def forget(self, user: str) -> None:
+        """As `disconnect`, and end the sessions of `user`: whoever gets the name is another."""
+        self.disconnect(user)
+        self._broker.forget(user)
+
     def stats(self) -> ListenerStats:
         return ListenerStats(
             connections=len(self._connections),
@@ -180,16 +198,30 @@ class Listener:
             drops=dict(self._rejects.counts),
         )
 
-    # -- for the connections -----------------------------------------------------------------------
+    # -- for the doors -----------------------------------------------------------------------------
 
-    def _accept(self) -> asyncio.BaseProtocol:
-        assert self._host is not None
+    def accept(self) -> Connection | None:
+        """A connection for whoever is at a door, which tells it of its transport at once.
+
+        None: there is no room for one more, or we are leaving.
+        """
+        if self._host is None or not self._open:
+            return None
         if len(self._connections) >= self._limits.max_connections:
             self._rejects.note("too_many_connections")
-            return _Turned()
+            return None
         connection = Connection(self._host)
         self._connections.add(connection)
         return connection
+
+    def note(self, reason: str, peer: str) -> None:
+        """Count somebody whom a door turned away."""
+        self._rejects.note(reason, peer)
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        return self.accept() or Turned()
+
+    # -- for the connections -----------------------------------------------------------------------
 
     def _log_in(self, connection: Connection, packet: Connect) -> asyncio.Task[None]:
         return asyncio.create_task(self._judge(connection, packet), name="mqtt-login")
@@ -206,7 +238,7 @@ class Listener:
             connection.end("internal_error")
 
     def _lost(self, connection: Connection) -> None:
-        self._wheel.discard(connection)
+        self._deadlines.discard(connection)
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
@@ -220,27 +252,3 @@ class Listener:
                 await self._empty.wait()
         except TimeoutError:
             log.warning("%d MQTT connections did not close in time", len(self._connections))
-
-    def _arm(self, connection: Connection, due: float) -> None:
-        if due != float("inf"):
-            self._wheel.set(connection, due)
-            if self._timer is None:
-                self._timer = self._clock.call_later(_GRAIN, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._clock.monotonic()
-        for connection in self._wheel.expire(now):
-            try:
-                connection.check(now)
-            except Exception as error:  # the timer serves the others too
-                self._faults.note("an MQTT deadline", error)
-        if len(self._wheel) and self._timer is None:
-            self._timer = self._clock.call_later(_GRAIN, self._tick)
-
-
-class _Turned(asyncio.Protocol):
-    """A connection over the cap: closed before a byte is read."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from cardume.errors import Unavailable
 from cardume.mqtt.faults import Faults
-from cardume.mqtt.packets import Connect
+from cardume.mqtt.packets import LEVEL_5, Connect
 from cardume.mqtt.ports import Gatekeeper, Login, Principal
+from cardume.mqtt.reasons import Reason
 
 
 class Refusal(StrEnum):
@@ -19,20 +21,22 @@ class Refusal(StrEnum):
     CREDENTIALS = "bad_credentials"
     ANONYMOUS = "no_credentials"
     WILL = "forbidden_will"
+    AUTHENTICATION = "enhanced_authentication"
 
-    @property
-    def code(self) -> int:
-        """The CONNACK's return code, §3.2.2.3."""
-        return _CODES[self]
+    def code(self, level: int) -> int:
+        """The CONNACK's return code (3.1.1 §3.2.2.3) or reason code (5.0 §3.2.2.2)."""
+        old, reason = _CODES[self]
+        return reason if level == LEVEL_5 else old
 
 
-_CODES = {
-    Refusal.PROTOCOL_VERSION: 1,
-    Refusal.CLIENT_ID: 2,
-    Refusal.UNAVAILABLE: 3,
-    Refusal.CREDENTIALS: 4,
-    Refusal.ANONYMOUS: 5,
-    Refusal.WILL: 5,
+_CODES: Final = {
+    Refusal.PROTOCOL_VERSION: (1, Reason.UNSUPPORTED_VERSION),
+    Refusal.CLIENT_ID: (2, Reason.BAD_CLIENT_ID),
+    Refusal.UNAVAILABLE: (3, Reason.UNAVAILABLE),
+    Refusal.CREDENTIALS: (4, Reason.BAD_CREDENTIALS),
+    Refusal.ANONYMOUS: (5, Reason.NOT_AUTHORIZED),
+    Refusal.WILL: (5, Reason.NOT_AUTHORIZED),
+    Refusal.AUTHENTICATION: (5, Reason.BAD_AUTHENTICATION),
 }
 
 

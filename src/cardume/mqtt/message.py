@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-_OVERHEAD = 96
+from cardume.mqtt.properties import NONE, Properties, weight_of
+
+NEVER: Final = float("inf")
+
+_OVERHEAD: Final = 96
 """Bytes that the objects around a short message weigh, roughly."""
 
 
@@ -14,11 +20,16 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     topic: str
     payload: bytes
     qos: int = 0
+    retain: bool = False
+    properties: Properties = NONE
+    """Those that travel unaltered."""
+    expires: float = NEVER
+    """Monotonic seconds; from then on nobody gets it any more (5.0 §3.3.2.3.3)."""
 
     @property
     def weight(self) -> int:
         """Bytes it is counted as where messages are kept."""
-        return len(self.topic) + len(self.payload) + _OVERHEAD
+        return len(self.topic) + len(self.payload) + _OVERHEAD + weight_of(self.properties)
 
 
 class Quota:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -30,7 +31,8 @@ class Principal(Protocol):
 
     def may_publish(self, topic: str) -> bool: ...
 
-    def may_subscribe(self, topic_filter: str) -> bool: ...
+    def may_subscribe(self, topic_filter: str) -> bool:
+        """Of a shared subscription (``$share/group/filter``) the whole and its filter are asked."""
 
 
 class Gatekeeper(Protocol):
@@ -69,6 +71,56 @@ Handler = Callable[[Sequence[Inbound]], Awaitable[None]]
 Raises `Unavailable` to be asked again with the same batch. After anything else each message is
 tried alone once, and refused for good if it fails again.
 """
+
+
+class Delivery(StrEnum):
+    """How far a message to a device has come."""
+
+    NO_SESSION = "no_session"
+    """The device is not connected, or has not subscribed: nothing was kept."""
+    QUEUED = "queued"
+    """Kept in the memory of this process for a device that is away or busy."""
+    SENT = "sent"
+    """Written to its connection. At QoS 0 there is nothing more to know."""
+    ACKNOWLEDGED = "acknowledged"
+    """The device's MQTT client has it."""
+    REJECTED = "rejected"
+    """The device's MQTT 5 client answered that it will not take it."""
+    EXPIRED = "expired"
+    DROPPED = "dropped"
+    """Its queue was full, or its session ended."""
+
+    @property
+    def final(self) -> bool:
+        """Whether this is the end of it."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({Delivery.ACKNOWLEDGED, Delivery.REJECTED, Delivery.EXPIRED, Delivery.DROPPED})
+
+
+class Downlink(Protocol):
+    """The way from the hub to a device, whoever carries it."""
+
+    async def publish_to(
+        self,
+        user: str,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        expiry: float | None = None,
+        patience: float = 5.0,
+    ) -> Delivery:
+        """Publish `payload` on `topic`, and tell how far it came to `user` (a device's id).
+
+        Returns at the end of its way, or after `patience` seconds with what is known then: a
+        message that is `QUEUED` or `SENT` stays under way. After `expiry` seconds it is not
+        delivered any more.
+
+        Raises:
+            Invalid: no topic, a QoS above 2, or a payload over the limit.
+        """
 
 
 def session_name(user: str, client_id: str) -> str:

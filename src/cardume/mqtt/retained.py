@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cardume.mqtt.message import Message, Quota
+from cardume.clock import Clock
+from cardume.mqtt.message import NEVER, Message, Quota
 from cardume.mqtt.topics import SubscriptionTree
 
 
 class Retained:
     """Bounded by count and by bytes; in memory while the process lives."""
 
-    def __init__(self, max_count: int, max_bytes: int) -> None:
+    def __init__(self, max_count: int, max_bytes: int, clock: Clock) -> None:
         self._max_count = max_count
         self._room = Quota(max_bytes)
+        self._clock = clock
         self._messages: dict[str, Message] = {}
+        self._soonest = NEVER
+        """No message expires before."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -25,18 +29,24 @@ class Retained:
         Without room the old message goes too: late subscribers are better told nothing than
         something that is no longer so.
         """
-        old = self._messages.pop(message.topic, None)
-        if old is not None:
-            self._room.give(old.weight)
+        self._drop(message.topic)
         if not message.payload:
             return True
-        if len(self._messages) >= self._max_count or not self._room.take(message.weight):
-            return False
+        if not self._fits(message):
+            self._drop_expired()
+            if not self._fits(message):
+                return False
+        self._room.take(message.weight)
         self._messages[message.topic] = message
+        self._soonest = min(self._soonest, message.expires)
         return True
 
     def get(self, topic: str) -> Message | None:
-        return self._messages.get(topic)
+        message = self._messages.get(topic)
+        if message is not None and message.expires <= self._clock.monotonic():
+            self._drop(topic)
+            return None
+        return message
 
     def select(self, filters: Mapping[str, int]) -> Iterator[tuple[str, int]]:
         """Topics that hold something for one of `filters`, each once, with the highest QoS.
@@ -55,3 +65,20 @@ class Retained:
         for topic in candidates:
             for qos in tree.match(topic).values():
                 yield topic, qos
+
+    def _fits(self, message: Message) -> bool:
+        room = self._room
+        return len(self._messages) < self._max_count and room.used + message.weight <= room.limit
+
+    def _drop(self, topic: str) -> None:
+        old = self._messages.pop(topic, None)
+        if old is not None:
+            self._room.give(old.weight)
+
+    def _drop_expired(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._soonest:
+            return
+        for topic in [t for t, message in self._messages.items() if message.expires <= now]:
+            self._drop(topic)
+        self._soonest = min((m.expires for m in self._messages.values()), default=NEVER)

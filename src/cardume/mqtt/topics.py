@@ -1,4 +1,4 @@
-"""Topic names and filters, MQTT 3.1.1 §4.7: validity, matching, and who subscribed to what."""
+"""Topic names and filters, MQTT §4.7: validity, matching, and who subscribed to what."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ MAX_BYTES: Final = 65_535
 """§4.7.3: a topic is at most this long once encoded."""
 MAX_LEVELS: Final = 256
 """Ours: a filter costs one tree node per level, so an unbounded one is an unbounded price."""
+
+SHARED: Final = "$share/"
+"""5.0 §4.8.2: how a subscription begins that a group has together."""
+LOCAL: Final = 4
+"""A grant: the QoS in the lowest two bits; this one: also what the subscriber itself publishes;
+and `packets.AS_PUBLISHED`."""
 
 # Surrogates have no UTF-8 form (§1.5.3), U+0000 is forbidden (§4.7.3).
 _NAME: Final = re.compile(r"[^+#\x00\ud800-\udfff]+")
@@ -38,6 +44,19 @@ def _fits(text: str) -> bool:
     return len(text) * 4 <= MAX_BYTES or len(text.encode()) <= MAX_BYTES
 
 
+def split_shared(name: str) -> tuple[str, str]:
+    """Group and filter of a subscription; the group is empty where it is nobody else's.
+
+    The filter is empty if the whole is no subscription (5.0 §4.8.2).
+    """
+    if not name.startswith(SHARED):
+        return "", name
+    group, _, topic_filter = name[len(SHARED) :].partition("/")
+    if not group or "+" in group or "#" in group:
+        return group, ""
+    return group, topic_filter
+
+
 def matches(topic_filter: str, topic: str) -> bool:
     """Whether a (valid) filter selects a (valid) topic."""
     if topic[0] == "$" and topic_filter[0] in "+#":  # §4.7.2
@@ -61,7 +80,7 @@ class _Node(Generic[K]):
 
 
 class SubscriptionTree(Generic[K]):
-    """Filters by level, each with its holders and the QoS granted to them.
+    """Filters by level, each with its holders and what was granted to them.
 
     `match` costs the levels of the topic times the wildcard branches that exist, whatever the
     number of subscriptions.
@@ -70,15 +89,15 @@ class SubscriptionTree(Generic[K]):
     def __init__(self) -> None:
         self._root: _Node[K] = _Node()
 
-    def add(self, topic_filter: str, holder: K, qos: int) -> None:
-        """Enter a subscription, or change its QoS (§3.8.4: the same filter replaces)."""
+    def add(self, topic_filter: str, holder: K, grant: int) -> None:
+        """Enter a subscription, or change its grant (§3.8.4: the same filter replaces)."""
         node = self._root
         for level in topic_filter.split("/"):
             child = node.children.get(level)
             if child is None:
                 child = node.children[level] = _Node()
             node = child
-        node.holders[holder] = qos
+        node.holders[holder] = grant
 
     def remove(self, topic_filter: str, holder: K) -> bool:
         """Forget a subscription and every branch that held nothing else."""
@@ -98,7 +117,7 @@ class SubscriptionTree(Generic[K]):
         return True
 
     def match(self, topic: str) -> dict[K, int]:
-        """Every holder once, with the highest QoS among its matching filters."""
+        """Every holder once, with the highest QoS and all flags of its matching filters."""
         found: dict[K, int] = {}
         nodes = [self._root]
         wild = topic[0] != "$"  # §4.7.2: leading wildcards do not see $SYS and its like
@@ -129,6 +148,6 @@ class SubscriptionTree(Generic[K]):
 
 
 def _collect(node: _Node[K], found: dict[K, int]) -> None:
-    for holder, qos in node.holders.items():
-        if found.get(holder, -1) < qos:
-            found[holder] = qos
+    for holder, grant in node.holders.items():
+        held = found.get(holder, 0)
+        found[holder] = max(held & 3, grant & 3) | (held | grant) & ~3

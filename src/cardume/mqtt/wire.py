@@ -80,12 +80,6 @@ class Wire(asyncio.BufferedProtocol):
         """Whether a quarter of the bound is waiting to be read by the peer."""
         return self._choked
 
-    def fits(self, size: int) -> bool:
-        """Whether `size` more bytes stay within the bound."""
-        if not self._choked:
-            return True
-        return self._size + self.wire.get_write_buffer_size() + size <= self._bound
-
     def send(self, data: bytes) -> None:
         """Write in this turn of the loop, together with what else there is."""
         self._out.append(data)
