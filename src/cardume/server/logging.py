@@ -10,6 +10,8 @@ _SAID_BETTER = (
     "Application startup failed. Exiting.",  # by the command line, which says why
     # It is what uvicorn makes of a denial response; we count that, and log it at a bounded rate.
     "ASGI callable returned without completing handshake.",
+    # The connection closes with 1007, which is counted.
+    "Invalid UTF-8 sequence received from client.",
 )
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 

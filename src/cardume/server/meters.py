@@ -62,6 +62,7 @@ class MeteredEngine:
         self.history = engine.history
         self.latest = engine.latest
         self.remove = engine.remove
+        self.skip = engine.skip
         self.subscribe = engine.subscribe
         self.unsubscribe = engine.unsubscribe
 

@@ -1,9 +1,11 @@
-"""What commands do to the database themselves, whether or not a server runs on it."""
+"""What commands do to the database: themselves, or through the server that has its file."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +16,7 @@ from cardume.devices.names import is_device_id
 from cardume.devices.store import register
 from cardume.errors import ConfigurationError
 from cardume.server.accounts import Accounts
+from cardume.server.through import ask, owner_in_the_way
 from cardume.settings import Settings
 from cardume.storage.database import Storage
 from cardume.storage.tables import aquariums, devices
@@ -27,6 +30,11 @@ async def add_user(settings: Settings, name: str, password: str, *, admin: bool)
     """
     if not 0 < len(name) <= 255 or not name.isprintable():
         raise ConfigurationError("a user's name has 1 to 255 printable characters")
+    owner = await owner_in_the_way(settings)
+    if owner is not None:
+        body = {"password": password, "admin": admin}
+        await ask(settings, owner, "PUT", f"/users/{quote(name, safe='')}", body)
+        return
     async with _storage(settings) as storage:
         accounts = Accounts(storage, None)
         await accounts.add(name, password, admin=admin, now=SystemClock().now())
@@ -48,6 +56,12 @@ async def add_device(
         raise ConfigurationError("a device id is 1 to 64 of A-Z a-z 0-9 _ -")
     if interval is not None and not 1 <= interval <= 86_400:
         raise ConfigurationError("--interval is between 1 and 86400 seconds")
+    owner = await owner_in_the_way(settings)
+    if owner is not None:
+        body: dict[str, Any] = {"device_id": device_id, "aquarium_id": aquarium_id, "name": name}
+        body["expected_interval_seconds"] = interval
+        answer = await ask(settings, owner, "POST", "/devices", body)
+        return str(answer["key"])
     key = new_key()
     async with _storage(settings) as storage:
         try:

@@ -42,20 +42,32 @@ def dial(port: int, *, receive_buffer: int | None = None) -> socket.socket:
 
 
 @contextmanager
-def stuffed(server: Served, aquarium: int) -> Iterator[None]:
-    """A subscriber that never reads, and more for it than any buffer between us holds."""
-    with closing(dial(server.port, receive_buffer=2048)) as client:
-        client.sendall(
-            f"GET /ws/aquarium/{aquarium}?token={token()} HTTP/1.1\r\n"
-            f"Host: 127.0.0.1:{server.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            "Sec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-        )
-        assert client.recv(12) == b"HTTP/1.1 101"
+def deaf(server: Served, aquarium: int) -> Iterator[None]:
+    """Who never reads, and more for them than any buffer between us holds: zero windows.
+
+    A WebSocket, an event stream, and one that asked for the whole history.
+    """
+    base = f"Host: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {token()}\r\n"
+    socket_ = (
+        f"GET /ws/aquarium/{aquarium} HTTP/1.1\r\n{base}Connection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    events = f"/api/v1/channels/aquarium:{aquarium}"
+    stream = f"GET {events}/events HTTP/1.1\r\n{base}\r\n"
+    history = f"GET {events}/history?limit=300 HTTP/1.1\r\n{base}\r\n"
+    with ExitStack() as stack:
+        for asked, answer in ((socket_, b"HTTP/1.1 101"), (stream, b"HTTP/1.1 200")):
+            client = stack.enter_context(closing(dial(server.port, receive_buffer=2048)))
+            client.sendall(asked.encode())
+            assert client.recv(12) == answer
         body = {"channel": f"aquarium:{aquarium}", "type": "note", "data": "x" * 60_000}
         for _ in range(60):
-            answer = server.ask("POST", "/api/publish", body, headers={"X-API-Key": API_KEY})
-            assert answer.status == 200
+            said = server.ask("POST", "/api/publish", body, headers={"X-API-Key": API_KEY})
+            assert said.status == 200
+        client = stack.enter_context(closing(dial(server.port, receive_buffer=2048)))
+        client.sendall(history.encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
         yield
 
 
@@ -103,16 +115,22 @@ def test_pending_readings_are_kept_and_acknowledged_and_all_are_sent_away(
 
 
 def test_nobody_holds_it_up(server: Served, aquarium: int) -> None:
-    with Browser.watching(server, aquarium) as browser, stuffed(server, aquarium), halves(server):
-        server.signal(signal.SIGINT)
+    key = server.device("present", aquarium)
+    with (
+        Browser.watching(server, aquarium) as browser,
+        Device.connected("present", key, server.mqtt_port),
+        deaf(server, aquarium),
+        halves(server),
+    ):
+        server.signal(signal.SIGTERM)
         assert browser.left() == 3001
         has_ended_well(server)
 
 
-def test_a_second_ctrl_c_means_now(server: Served, aquarium: int) -> None:
-    with stuffed(server, aquarium):
+def test_a_second_signal_means_now(server: Served, aquarium: int) -> None:
+    with deaf(server, aquarium):
         server.signal(signal.SIGINT)
         is_draining(server)
-        server.signal(signal.SIGINT)
+        server.signal(signal.SIGTERM)
         assert server.wait(4) == 0
     assert "Traceback" not in server.log

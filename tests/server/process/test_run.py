@@ -128,12 +128,14 @@ def test_a_second_run_installs_nothing(clone: Clone) -> None:
     assert clone.run().returncode == 0
     assert clone.run("token", "--user", "a b").returncode == 0
     assert clone.run("test", "-k", "hub").returncode == 0
-    assert clone.run("bench", "--quick").returncode == 0
+    assert clone.run("bench", "flood", "--quick").returncode == 0
+    assert clone.run("bench", "--full").returncode == 0
     assert clone.notes == [
         "python -m cardume demo",
         "python -m cardume token --user a b",
         "python -m pytest -n auto --dist loadfile -k hub",
-        "python bench/ingest.py --quick",
+        "python bench/ingest.py flood --quick",
+        "python bench/everything.py --full",
     ]
 
 
