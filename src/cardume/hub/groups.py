@@ -8,7 +8,7 @@ at once. A subscriber is in one of the two places, never in both.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from cardume.hub.filters import TypeFilter
@@ -85,11 +85,11 @@ class Group:
         if self.direct.pop(subscription, None) is not None:
             subscription.connection.count_sent(self.sent - subscription.since)
         for run in self._runs:
-            run.left.pop(subscription, None)
+            run.take(subscription)
 
     def stall(self, subscription: Subscription) -> bool:
         """From now on it is queued for, and so is what was on its way. False: there is no room."""
-        late = [parcel for run in self._runs if subscription in run.left for parcel in run.parcels]
+        late = [parcel for run in self._runs if run.take(subscription) for parcel in run.parcels]
         self.discard(subscription)
         self.queued.add(subscription)
         connection = subscription.connection
@@ -103,9 +103,9 @@ class Group:
 
     def catch_up(self, subscription: Subscription) -> None:
         """Write what is on its way to one of the direct ones, ahead of the others."""
+        write = self.direct.get(subscription)
         for run in self._runs:
-            write = run.left.pop(subscription, None)
-            if write is not None:
+            if run.take(subscription) and write is not None:
                 write(run.data)
 
     def deliver(self, parcel: Parcel) -> list[Subscription]:
@@ -126,7 +126,7 @@ class Group:
         self.sent += len(parcels)
         told = len(parcels) * len(self.direct)
         if self._runs or len(self.direct) > SLICE:
-            self._runs.append(_Run(parcels, data, dict(self.direct)))
+            self._runs.append(_Run(parcels, data, self.direct))
         else:
             # A copy: a write that fills a transport makes its subscriber a queued one.
             write_all(list(self.direct.values()), data)
@@ -137,26 +137,49 @@ class Group:
         if self._runs:
             run = self._runs[0]
             write_all(run.slice(), run.data)
-            if not run.left:
-                self._runs.pop(0)
+            if run.over:
+                self._runs.remove(run)
         return bool(self._runs)
 
 
 class _Run:
     """Frames on their way to more than one slice of subscribers."""
 
-    __slots__ = ("data", "left", "parcels")
+    __slots__ = ("_at", "_subscriptions", "_waiting", "_writes", "data", "parcels")
 
-    def __init__(self, parcels: list[Parcel], data: bytes, left: dict[Subscription, Write]) -> None:
+    def __init__(
+        self, parcels: list[Parcel], data: bytes, direct: Mapping[Subscription, Write]
+    ) -> None:
         self.parcels = parcels
         self.data = data
-        self.left = left
-        """Who has yet to be served."""
+        self._subscriptions = list(direct)
+        self._writes = list(direct.values())
+        self._at = 0
+        self._waiting: set[Subscription] | None = None
+        """Who has yet to be served; made where somebody does not wait for its turn."""
+
+    @property
+    def over(self) -> bool:
+        return self._at >= len(self._writes)
+
+    def take(self, subscription: Subscription) -> bool:
+        """Take one out. False: it was served, or is none of them."""
+        if self._waiting is None:
+            self._waiting = set(self._subscriptions[self._at :])
+        waits = subscription in self._waiting
+        self._waiting.discard(subscription)
+        return waits
 
     def slice(self) -> list[Write]:
         """The next ones, who are served with this."""
-        left = self.left
-        return [left.popitem()[1] for _ in range(min(SLICE, len(left)))]
+        begin, self._at = self._at, self._at + SLICE
+        writes, waiting = self._writes[begin : self._at], self._waiting
+        if waiting is None:
+            return writes
+        members = self._subscriptions[begin : self._at]
+        kept = [write for member, write in zip(members, writes, strict=True) if member in waiting]
+        waiting.difference_update(members)
+        return kept
 
 
 def write_all(writes: Iterable[Write], data: bytes) -> None:
