@@ -34,6 +34,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    """Files in PEM: with both, `port` speaks HTTPS."""
     apps: CommaList = ("aquarium", "agents", "cards", "executions")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -47,13 +50,35 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     allowed_origins: CommaList = ()
 
-    database_url: str = "sqlite+aiosqlite:///cardume.db"
+    database_url: str = Field("sqlite+aiosqlite:///cardume.db", repr=False)
+    """May hold a password, so it is not shown."""
+    owner_lease: float = Field(20.0, ge=1, le=3600)
+    """Seconds without a heartbeat after which another server may take the database over."""
+    readings_keep: int = Field(90, ge=0, le=36_500)
+    """Days for which readings are kept one by one; then by the hour, for good. 0: for ever."""
     engine_url: str = "memory://"
 
     mqtt_host: str | None = None
     """Where the listener binds; the same as `host` unless set."""
     mqtt_port: int = Field(1883, ge=0, le=65535)
-    mqtt_url: str | None = None
+    mqtt_tls_port: int | None = Field(None, ge=0, le=65535)
+    """Where the listener speaks TLS as well, by the files in PEM below; 8883 is usual."""
+    mqtt_tls_host: str | None = None
+    """Where it binds for that; the same as without TLS unless set."""
+    mqtt_tls_cert: str | None = None
+    mqtt_tls_key: str | None = None
+    mqtt_tls_ca: str | None = None
+    """Who signs the certificates of clients; unset, none is asked for."""
+    mqtt_url: SecretStr | None = None
+    """``mqtt://user:password@host:port`` or ``mqtts://…``: a broker that devices speak to, and not
+    to the listener."""
+    mqtt_ca: str | None = None
+    mqtt_cert: str | None = None
+    mqtt_key: str | None = None
+    """Files in PEM for ``mqtts://``: who signed the broker's certificate, and ours if it asks."""
+    mqtt_client_id: str | None = Field(None, min_length=1, max_length=128, pattern=r"^[!-~]+$")
+    """Our name at the broker; unset, one that belongs to the database."""
+    mqtt_protocol: Literal["auto", "5", "3.1.1"] = "auto"
     mqtt_prefix: str = Field("aquabook", pattern=r"^[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+)*$")
 
     offline_after: float = Field(300.0, gt=0)
@@ -69,6 +94,11 @@ class Settings(BaseSettings):
 
     messages_per_minute: float = Field(60.0, ge=0)
     max_connections: int | None = Field(None, gt=0)
+    connections_per_user: int | None = Field(None, gt=0)
+    connections_per_address: int | None = Field(None, gt=0)
+    """By the peer's address: everybody behind one proxy shares it."""
+    idle_timeout: float = Field(300.0, ge=0)
+    """Seconds after which a WebSocket is sent away that holds no channel and says nothing."""
     drain_window: float = Field(5.0, ge=0)
     """Over how long the goodbyes are spread when the server stops."""
 
