@@ -35,21 +35,20 @@ class People(Membership):
         self._ids = (f"{start}-{n}" for n in itertools.count(1))
         self._expiry = self.leases(self._expired, "token expiry")
         self._strangers: Counter[str | None] = Counter()
+        self.strangers = 0
+        """Sockets that were accepted, and have yet to say who they are."""
 
     # -- coming and going -------------------------------------------------------------------
-
-    @property
-    def strangers(self) -> int:
-        """Sockets that were accepted, and have yet to say who they are."""
-        return self._strangers.total()
 
     @contextmanager
     def stranger(self, address: str | None) -> Iterator[None]:
         """Count one more of them at the door, until it is known or gone."""
+        self.strangers += 1
         self._strangers[address] += 1
         try:
             yield
         finally:
+            self.strangers -= 1
             self._strangers[address] -= 1
             if not self._strangers[address]:
                 del self._strangers[address]
