@@ -21,6 +21,7 @@ from cardume.devices.liveness import (
     Step,
     Tick,
     Transition,
+    Withdrawal,
     deadline_of,
     step,
     threshold_of,
@@ -158,9 +159,77 @@ def test_row_10_offline_again_does_not_prolong_the_hold() -> None:
     assert path(*log)[-1] == ("offline", "lwt", 25.0)
 
 
-def test_a_replayed_offline_waits_for_row_9() -> None:
-    state, transitions, _ = play((0, DATA), (10, OLD_WILL), (100, TICK))
-    assert (len(transitions), state.hold_until, state.connected) == (1, None, False)
+SLOW = Policy(offline_after=300, lwt_hold=15, expected_interval=100)
+"""It speaks each 100 seconds: a replayed `offline` waits for 150 of them."""
+
+
+def test_rows_11_and_12_a_replayed_offline_waits_for_the_next_message() -> None:
+    log: list[tuple[float, Event]] = [(0.0, DATA), (10.0, OLD_WILL)]
+    state, _, _ = play(*log, policy=SLOW)
+    assert (state.hold_until, state.connected) == (T0 + 160, False)
+    assert path(*log, (159, TICK), policy=SLOW) == [FIRST]
+    assert path(*log, (160, TICK), policy=SLOW)[-1] == ("offline", "lwt", 160.0)
+    assert path(*log, (100, DATA), (160, TICK), policy=SLOW) == [FIRST]
+
+
+def test_row_11_without_a_known_interval_silence_decides() -> None:
+    log: list[tuple[float, Event]] = [(0.0, DATA), (10.0, OLD_WILL)]
+    assert path(*log, (299, TICK)) == [FIRST]
+    assert path(*log, (300, TICK))[-1] == ("offline", "lwt", 300.0)
+
+
+def test_row_11_what_happened_while_we_were_blind_is_said_to_be_late() -> None:
+    again = Tick(T0 + 4000)
+    _, (_, lost), _ = play((0, DATA), (4001, OLD_WILL), (4151, again), policy=SLOW)
+    assert lost == Transition(ONLINE, OFFLINE, Reason.LWT, T0 + 4151, late=True)
+    _, (_, silent), _ = play((0, DATA), (4300, again))
+    assert silent == Transition(ONLINE, OFFLINE, Reason.TIMEOUT, T0 + 4300, late=True)
+    _, (_, seen), _ = play((0, DATA), (4005, DATA), (4305, again))
+    assert seen == Transition(ONLINE, OFFLINE, Reason.TIMEOUT, T0 + 4305)
+
+
+def test_row_11_a_replay_does_not_prolong_its_own_hold_nor_a_will() -> None:
+    state, _, _ = play((0, DATA), (10, OLD_WILL), (20, OLD_WILL), policy=SLOW)
+    assert state.hold_until == T0 + 160
+    assert path((0, DATA), (10, WILL), (11, OLD_WILL), (25, TICK), policy=SLOW)[-1][1] == "lwt"
+
+
+def test_row_13_a_replay_that_was_wrong_twice_is_not_believed() -> None:
+    wrong: list[tuple[float, Event]] = [
+        (0.0, DATA),
+        *((1.0, OLD_WILL), (2.0, DATA), (3.0, DATA)),
+        *((4.0, OLD_WILL), (5.0, DATA)),
+    ]
+    state, _, notes = play(*wrong, policy=SLOW)
+    assert (state.doubts, notes) == (2, ["hold_cancelled", "availability_unreliable"])
+    state, transitions, notes = play(*wrong, (6, OLD_WILL), (200, TICK), policy=SLOW)
+    assert (state.hold_until, len(transitions), notes[2:]) == (None, 1, ["availability_ignored"])
+
+
+def test_row_13_a_live_birth_restores_the_trust() -> None:
+    log: list[tuple[float, Event]] = [(0.0, DATA), (1.0, OLD_WILL), (2.0, DATA), (3.0, BIRTH)]
+    state, _, notes = play(*log, (4, OLD_WILL), (5, DATA), policy=SLOW)
+    assert (state.doubts, notes) == (1, ["hold_cancelled"] * 2)
+    state, _, _ = play(*log, (4, OLD_WILL), (5, BIRTH), policy=SLOW)
+    assert state.doubts == 0
+
+
+def test_row_13_a_real_will_is_believed_all_the_same() -> None:
+    doubted = DeviceState(
+        status=ONLINE, status_since=T0, last_seen_at=T0, state_version=1, doubts=9
+    )
+    assert step(doubted, WILL, T0 + 1, SLOW).state.hold_until == T0 + 16
+
+
+@pytest.mark.parametrize(
+    "before", [[], [(0.0, BIRTH)], [(0.0, BIRTH), (300.0, TICK)], [(0.0, BIRTH), (1.0, SLEEP)]]
+)
+def test_row_29_a_deleted_availability_is_a_hint(before: list[tuple[float, Event]]) -> None:
+    known, moved, _ = play(*before)
+    state, transitions, _ = play(*before, (301, Withdrawal()))
+    assert transitions == moved
+    assert not state.connected
+    assert (state.last_seen_at, state.hold_until) == (known.last_seen_at, None)
 
 
 @pytest.mark.parametrize("event", [DATA, BIRTH])
@@ -266,7 +335,7 @@ _words = st.builds(
     wake_in=st.sampled_from([None, 60.0]),
 )
 _ticks = st.builds(Tick, st.sampled_from([None, T0, T0 + 500]))
-_events = st.one_of(st.just(DATA), _words, _ticks)
+_events = st.one_of(st.just(DATA), st.just(Withdrawal()), _words, _ticks)
 _gaps = st.sampled_from([0.0, 1.0, 14.9, 15.0, 100.0, 299.9, 300.0, 1000.0])
 _logs = st.lists(st.tuples(_gaps, _events), max_size=30)
 _policies = st.builds(

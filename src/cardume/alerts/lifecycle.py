@@ -46,6 +46,9 @@ class AlertKind(StrEnum):
     THRESHOLD = auto()
     DEVICE_OFFLINE = auto()
     DEVICE_ONLINE = auto()
+    AVAILABILITY_UNRELIABLE = auto()
+    HUB_LINK_DOWN = auto()
+    """No device of the aquarium can be heard: the trouble is the hub's, not theirs."""
 
 
 class ClearReason(StrEnum):

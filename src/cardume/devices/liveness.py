@@ -21,6 +21,10 @@ from cardume.devices.payloads import Signal
 CLOCK_SLACK: Final = 60.0
 """Seconds that `last_seen_at` may lie ahead of a tick before we say that our clock went back."""
 
+DISTRUST: Final = 2
+"""How often life has to follow upon a replayed `offline`, with no live `online` before it, until
+such replays are not believed: a device that retains its will, but not its birth (row 13)."""
+
 
 class DeviceStatus(StrEnum):
     NEVER_SEEN = auto()
@@ -36,6 +40,8 @@ class Reason(StrEnum):
     FIRST_SEEN = auto()
     ALIVE = auto()
     LWT = auto()
+    LWT_MISSED = auto()
+    """Of a hold alone: a replayed `offline`, sent while we were away. It ends as `LWT`."""
     GRACEFUL = auto()
     TIMEOUT = auto()
     SLEEPING = auto()
@@ -56,6 +62,14 @@ class Policy(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def threshold(self) -> float:
         return threshold_of(self.offline_after, self.expected_interval)
 
+    @property
+    def missed_hold(self) -> float:
+        """How long a replayed `offline` waits. It carries no time, so the device must have had the
+        chance to speak; where nobody knows how often it speaks, silence decides."""
+        if self.expected_interval is None:
+            return self.threshold
+        return min(self.threshold, max(self.lwt_hold, 1.5 * self.expected_interval))
+
 
 class DeviceState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is stored of a device's liveness. Times are wall seconds."""
@@ -75,6 +89,8 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """While sleeping: seconds it said it would sleep, from `status_since`."""
     state_version: int = 0
     """Grows by one with each transition; clients drop events with an older one."""
+    doubts: int = 0
+    """How often a replayed `offline` turned out to be wrong; from `DISTRUST` on it is ignored."""
 
 
 class LiveData(msgspec.Struct, frozen=True, gc=False):
@@ -95,13 +111,17 @@ class Announcement(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     wake_in: float | None = None
 
 
+class Withdrawal(msgspec.Struct, frozen=True, gc=False):
+    """Its retained availability was deleted: somebody tidied up, which says nothing of its life."""
+
+
 class Tick(msgspec.Struct, frozen=True, gc=False):
     """Time has passed. `link_up_since`: when we last began to hear; None while we hear nothing."""
 
     link_up_since: float | None
 
 
-Event = LiveData | Announcement | Tick
+Event = LiveData | Announcement | Withdrawal | Tick
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +131,8 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     status: DeviceStatus
     reason: Reason
     at: float
+    late: bool = False
+    """It happened while we heard nobody; we know only now."""
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -150,6 +172,7 @@ class Input(StrEnum):
     OLD_ONLINE = auto()
     OLD_OFFLINE = auto()
     OLD_SLEEPING = auto()
+    WITHDRAWN = auto()
     TICK = auto()
 
 
@@ -158,6 +181,8 @@ def _input_of(event: Event, policy: Policy) -> Input:
         return Input.LIFE
     if isinstance(event, Tick):
         return Input.TICK
+    if isinstance(event, Withdrawal):
+        return Input.WITHDRAWN
     if event.signal is Signal.ONLINE:
         return Input.LIFE if event.live else Input.OLD_ONLINE
     if event.signal is Signal.SLEEPING or policy.deep_sleep:
@@ -169,7 +194,9 @@ _Rule = Callable[[DeviceState, Event, float, Policy], Step]
 _replace = msgspec.structs.replace
 
 
-def _move(state: DeviceState, status: DeviceStatus, reason: Reason, now: float) -> Step:
+def _move(
+    state: DeviceState, status: DeviceStatus, reason: Reason, now: float, *, late: bool = False
+) -> Step:
     at = max(now, state.status_since)
     moved = _replace(
         state,
@@ -181,17 +208,21 @@ def _move(state: DeviceState, status: DeviceStatus, reason: Reason, now: float) 
         wake_in=None,
         state_version=state.state_version + 1,
     )
-    return Step(moved, Transition(state.status, status, reason, at))
+    return Step(moved, Transition(state.status, status, reason, at, late))
 
 
 def _seen(state: DeviceState, event: Event, now: float) -> DeviceState:
     """The state of a device that has just spoken; an event older than what we know is no news."""
     last = state.last_seen_at if state.last_seen_at is not None else now
-    session = state.session
+    session, doubts = state.session, state.doubts
     if isinstance(event, Announcement):
         session = event.session
-        if session is None and event.signal is Signal.SLEEPING:
+        if event.signal is Signal.ONLINE:
+            doubts = 0
+        elif session is None:
             session = state.session
+    elif state.hold_reason is Reason.LWT_MISSED:
+        doubts += 1
     return _replace(
         state,
         last_seen_at=max(last, now),
@@ -199,6 +230,7 @@ def _seen(state: DeviceState, event: Event, now: float) -> DeviceState:
         hold_reason=None,
         connected=True,
         session=session,
+        doubts=doubts,
     )
 
 
@@ -210,7 +242,10 @@ def _stale(state: DeviceState, event: Event) -> bool:
 
 def _live(state: DeviceState, event: Event, now: float, policy: Policy) -> Step:
     note = "hold_cancelled" if state.hold_until is not None else None
-    return Step(_seen(state, event, now), note=note)
+    seen = _seen(state, event, now)
+    if seen.doubts == DISTRUST != state.doubts:
+        note = "availability_unreliable"
+    return Step(seen, note=note)
 
 
 def _first_seen(state: DeviceState, event: Event, now: float, policy: Policy) -> Step:
@@ -234,6 +269,22 @@ def _suspect(state: DeviceState, event: Event, now: float, policy: Policy) -> St
     if policy.lwt_hold <= 0:
         return _move(state, DeviceStatus.OFFLINE, reason, now)
     return Step(_replace(state, hold_until=now + policy.lwt_hold, hold_reason=reason))
+
+
+def _suspect_late(state: DeviceState, event: Event, now: float, policy: Policy) -> Step:
+    if _stale(state, event):
+        return Step(state, note="stale_will")
+    if state.doubts >= DISTRUST:
+        return Step(state, note="availability_ignored")
+    state = _replace(state, connected=False)
+    if state.hold_until is not None:
+        return Step(state)
+    until = now + policy.missed_hold
+    return Step(_replace(state, hold_until=until, hold_reason=Reason.LWT_MISSED))
+
+
+def _withdrawn(state: DeviceState, event: Event, now: float, policy: Policy) -> Step:
+    return Step(_replace(state, connected=False) if state.connected else state)
 
 
 def _fall_asleep(state: DeviceState, event: Event, now: float, policy: Policy) -> Step:
@@ -289,7 +340,10 @@ def _look(state: DeviceState, event: Event, now: float, policy: Policy) -> Step:
         since = min(state.status_since, now)
         return Step(_replace(state, last_seen_at=now, status_since=since), note="clock_went_back")
     due = [reason for at, reason in _deadlines(state, policy, event.link_up_since) if at <= now]
-    return _move(state, DeviceStatus.OFFLINE, due[0], now) if due else Step(state)
+    if not due:
+        return Step(state)
+    late = (state.last_seen_at or 0.0) < event.link_up_since
+    return _move(state, DeviceStatus.OFFLINE, due[0], now, late=late)
 
 
 def _deadlines(
@@ -307,6 +361,9 @@ def _deadlines(
     if state.hold_until is None or state.hold_reason is None:
         return [silence]
     # A birth that came while we were blind gets its hold again from when we hear.
+    if state.hold_reason is Reason.LWT_MISSED:
+        held = max(state.hold_until, link_up_since + policy.missed_hold)
+        return [(min(held, silence[0]), Reason.LWT), silence]
     return [(max(state.hold_until, link_up_since + policy.lwt_hold), state.hold_reason), silence]
 
 
@@ -318,20 +375,23 @@ TABLE: Final[dict[tuple[DeviceStatus, Input], _Rule]] = {
     (_S.NEVER_SEEN, Input.OLD_ONLINE): _hint,  # 2
     (_S.NEVER_SEEN, Input.OLD_OFFLINE): _hint,  # 3
     (_S.NEVER_SEEN, Input.OLD_SLEEPING): _hint,  # a replay is no life
+    (_S.NEVER_SEEN, Input.WITHDRAWN): _withdrawn,  # 29
     (_S.NEVER_SEEN, Input.TICK): _ignore,  # 3
     (_S.ONLINE, Input.LIFE): _live,  # 4, 6
     (_S.ONLINE, Input.OFFLINE): _suspect,  # 5, 8, 10
     (_S.ONLINE, Input.SLEEPING): _fall_asleep,  # 18
     (_S.ONLINE, Input.OLD_ONLINE): _hint,  # 9: silence wins
-    (_S.ONLINE, Input.OLD_OFFLINE): _hint,  # 12: wait for row 9
+    (_S.ONLINE, Input.OLD_OFFLINE): _suspect_late,  # 11, 12, 13
     (_S.ONLINE, Input.OLD_SLEEPING): _asleep_unheard,  # 18
-    (_S.ONLINE, Input.TICK): _look,  # 7, 9, 23
+    (_S.ONLINE, Input.WITHDRAWN): _withdrawn,  # 29
+    (_S.ONLINE, Input.TICK): _look,  # 7, 9, 11, 21, 22, 23
     (_S.OFFLINE, Input.LIFE): _back,  # 14, 16
     (_S.OFFLINE, Input.OFFLINE): _hint,  # 17
     (_S.OFFLINE, Input.SLEEPING): _fall_asleep,  # 18
     (_S.OFFLINE, Input.OLD_ONLINE): _hint,  # 15
     (_S.OFFLINE, Input.OLD_OFFLINE): _hint,  # 17
     (_S.OFFLINE, Input.OLD_SLEEPING): _hint,  # it missed its waking already
+    (_S.OFFLINE, Input.WITHDRAWN): _withdrawn,  # 29
     (_S.OFFLINE, Input.TICK): _ignore,  # 17
     (_S.SLEEPING, Input.LIFE): _back,  # 19
     (_S.SLEEPING, Input.OFFLINE): _planned,  # 18: the will is ignored
@@ -339,5 +399,6 @@ TABLE: Final[dict[tuple[DeviceStatus, Input], _Rule]] = {
     (_S.SLEEPING, Input.OLD_ONLINE): _hint,  # 15
     (_S.SLEEPING, Input.OLD_OFFLINE): _planned,  # 18
     (_S.SLEEPING, Input.OLD_SLEEPING): _ignore,  # 18
+    (_S.SLEEPING, Input.WITHDRAWN): _withdrawn,  # 29
     (_S.SLEEPING, Input.TICK): _look,  # 20
 }

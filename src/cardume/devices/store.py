@@ -25,6 +25,7 @@ _SEEN = (
         connected=bindparam("hint"),
         session=bindparam("named"),
         wake_in=bindparam("wakes"),
+        doubts=bindparam("wrong"),
         report=bindparam("told"),
     )
 )
@@ -118,6 +119,7 @@ def _sign(device: Device) -> dict[str, Any]:
         "hint": state.connected,
         "named": state.session,
         "wakes": state.wake_in,
+        "wrong": state.doubts,
         "told": device.report,
     }
 
@@ -139,7 +141,11 @@ async def transitions_since(
     """How many transitions devices made since `since`; they tell a flapping one."""
     query = (
         select(device_events.c.device_id, func.count())
-        .where(device_events.c.device_id.in_(device_ids), device_events.c.at >= since)
+        .where(
+            device_events.c.device_id.in_(device_ids),
+            device_events.c.at >= since,
+            device_events.c.command_id.is_(None),
+        )
         .group_by(device_events.c.device_id)
     )
     return {device_id: count for device_id, count in await connection.execute(query)}

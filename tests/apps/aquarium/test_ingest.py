@@ -8,7 +8,10 @@ import pytest
 from cardume.apps.aquarium.measurements import MAX_SENSORS
 from cardume.storage.tables import readings, sensors
 from cardume.wire.messages import rfc3339
+from tests.support.databases import on_both
 from tests.support.tank import Tank, data
+
+pytestmark = on_both
 
 DAY = 86_400.0
 FIFTY_YEARS = 50 * 366 * DAY

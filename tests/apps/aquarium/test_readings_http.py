@@ -11,7 +11,10 @@ from sqlalchemy import insert
 
 from cardume.storage.tables import readings, sensors
 from cardume.wire.messages import rfc3339
+from tests.support.databases import on_both
 from tests.support.tank import Tank, data
+
+pytestmark = on_both
 
 
 async def test_a_manual_reading_is_announced_and_is_no_sign_of_life(tank: Tank) -> None:

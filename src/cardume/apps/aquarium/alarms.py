@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement
@@ -32,6 +32,7 @@ from cardume.apps.aquarium.views import alert_view, channel_of, stamp
 from cardume.devices.liveness import DeviceStatus, Reason, Transition
 from cardume.devices.registry import Device
 from cardume.storage.database import Write
+from cardume.wire.messages import rfc3339
 
 CLEAR_HOLD = 60.0
 """Seconds a device has to stay online before its offline alert clears: no ping-pong."""
@@ -59,30 +60,53 @@ class Alarms:
         """A device went offline, or came back."""
         key = dedupe_key(AlertKind.DEVICE_OFFLINE, device.aquarium_id, device_id=device.device_id)
         name = device.name or device.device_id
+        where = device.aquarium_id, device.device_id
         if transition.status is DeviceStatus.OFFLINE:
-            await self._raise_device(
-                device,
-                transition,
+            await self._raise(
+                *where,
+                transition.at,
                 AlertKind.DEVICE_OFFLINE,
                 Severity.MAJOR,
                 key,
                 f"{name} is offline",
-                f"{name} is offline: {_WHY.get(transition.reason, transition.reason)}.",
+                f"{name} is offline: {_WHY.get(transition.reason, transition.reason)}."
+                + _noticed_late(device, transition),
             )
         elif transition.previous is DeviceStatus.OFFLINE:
             if transition.status is DeviceStatus.ONLINE:
                 kind = AlertKind.DEVICE_ONLINE
                 born_closed = dedupe_key(kind, device.aquarium_id, device_id=device.device_id)
                 title = f"{name} is back online"
-                await self._raise_device(
-                    device, transition, kind, Severity.INFO, born_closed, title, f"{title}."
+                await self._raise(
+                    *where, transition.at, kind, Severity.INFO, born_closed, title, f"{title}."
                 )
             await self._over(key)
 
-    async def _raise_device(
+    async def unreliable(self, device: Device) -> None:
+        """News for its owner: the broker says that it is offline, and it speaks (row 13)."""
+        kind = AlertKind.AVAILABILITY_UNRELIABLE
+        key = dedupe_key(kind, device.aquarium_id, device_id=device.device_id)
+        title = f"{device.name or device.device_id} retains its will but not its birth"
+        message = f"{title}: publish `online` retained after each connect."
+        where = device.aquarium_id, device.device_id
+        await self._raise(*where, self._now, kind, Severity.INFO, key, title, message)
+
+    async def link_down(self, aquarium_ids: Sequence[int], since: float) -> None:
+        """We hear no device: one critical alert for each aquarium, one word for the room."""
+        kind, title = AlertKind.HUB_LINK_DOWN, "The hub cannot hear any device"
+        message = f"{title}: no link to the MQTT broker since {rfc3339(since)}."
+        for id in aquarium_ids:
+            key = dedupe_key(kind, id)
+            await self._raise(id, None, self._now, kind, Severity.CRITICAL, key, title, message)
+        if self._room is not None:
+            word = {"level": Severity.CRITICAL, "message": title, "details": {"kind": kind}}
+            self._tx.emit(self._room, "alert_triggered", word)
+
+    async def _raise(
         self,
-        device: Device,
-        transition: Transition,
+        aquarium_id: int,
+        device_id: str | None,
+        at: float,
         kind: AlertKind,
         severity: Severity,
         key: str,
@@ -90,21 +114,21 @@ class Alarms:
         message: str,
     ) -> None:
         known = await store.latest(self._tx, key)
-        if known is not None and may_reopen(known, transition.at):
-            await self._save(reopen(known, at=transition.at, message=message))
+        if known is not None and may_reopen(known, at):
+            await self._save(reopen(known, at=at, message=message))
         elif known is not None and known.is_open:
-            await self._save(repeat(known, at=transition.at))
+            await self._save(repeat(known, at=at))
         else:
             await self._save(
                 raise_(
                     kind=kind,
                     severity=severity,
                     dedupe_key=key,
-                    aquarium_id=device.aquarium_id,
-                    device_id=device.device_id,
+                    aquarium_id=aquarium_id,
+                    device_id=device_id,
                     title=title,
                     message=message,
-                    at=transition.at,
+                    at=at,
                 )
             )
 
@@ -217,8 +241,16 @@ class Alarms:
             return
         event = {k: v for k, v in alert_view(alert).items() if v is not None}
         self._tx.emit(channel, "alert", {**event, "action": action})
-        if self._room is not None and action is Action.RAISED:
+        everywhere = alert.kind is AlertKind.HUB_LINK_DOWN  # said once, where it was found
+        if self._room is not None and action is Action.RAISED and not everywhere:
             self._tx.emit(self._room, "alert_triggered", room_event(alert))
+
+
+def _noticed_late(device: Device, transition: Transition) -> str:
+    seen = device.state.last_seen_at
+    if not transition.late or seen is None:
+        return ""
+    return f" It happened while the hub did not hear; the last message came at {rfc3339(seen)}."
 
 
 def room_event(alert: Alert) -> dict[str, Any]:

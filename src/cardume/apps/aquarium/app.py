@@ -11,16 +11,19 @@ from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cardume.apps.aquarium.catalogue import Catalogue
+from cardume.apps.aquarium.commands import SWEEP_EVERY, Commands
 from cardume.apps.aquarium.decisions import AckAction, Decisions, ShelveAction
+from cardume.apps.aquarium.hearing import Hearing
 from cardume.apps.aquarium.ingest import Ingest
-from cardume.apps.aquarium.overview import Link, Overview, read_overview
+from cardume.apps.aquarium.overview import Overview, read_overview
+from cardume.apps.aquarium.retention import EVERY, Retention
 from cardume.apps.aquarium.statuses import (
     FLAPPING_WITHIN,
     DeviceStatusView,
     device_overview,
     status_view,
 )
-from cardume.apps.aquarium.views import AlertView, DeviceView, device_view, stamp
+from cardume.apps.aquarium.views import AlertView, DeviceView, device_view
 from cardume.apps.aquarium.watch import Watch
 from cardume.auth.identity import Identity
 from cardume.devices.registry import Device, Registry
@@ -39,6 +42,11 @@ class AquariumOptions:
     offline_after: float = 300.0
     offline_sweep_every: float = 120.0
     lwt_hold: float = 15.0
+    linked: bool = False
+    """Devices speak to a broker: `Aquarium.hearing` is told when we hear it, and a will there looks
+    like a word of the device. Otherwise we hear for as long as we run."""
+    readings_keep: float = 90.0
+    """Days for which readings are kept one by one; then by the hour, for good. 0: for ever."""
     alerts_room: str | None = None
     """A channel on which raised alerts are told as `alert_triggered` as well."""
 
@@ -69,16 +77,23 @@ class Aquarium:
             lwt_hold=self.options.lwt_hold,
         )
         self.catalogue = Catalogue(storage, self.devices)
+        self.commands = Commands(
+            hub, storage, self.catalogue, self.options.prefix, lambda device: self.connected(device)
+        )
         self.ingest = Ingest(
             storage,
             self.catalogue,
             hub.clock,
             self.options.prefix,
             self._told,
+            self.commands,
             self.options.alerts_room,
+            linked=self.options.linked,
         )
-        self.watch = Watch(hub, storage, self.catalogue, self.ingest)
+        self.hearing = Hearing(hub, storage, self.catalogue, self.ingest)
+        self.watch = Watch(hub, storage, self.catalogue, self.ingest, self.hearing)
         self.decisions = Decisions(storage, self.catalogue, self.ingest)
+        self.retention = Retention(storage, hub.clock, self.options.readings_keep)
         self.connected: Callable[[Device], bool] = _connected_by_hint
         """Whether a device has a connection now; the listener knows better than hints."""
         self.evict: Callable[[str], object] = _nobody_to_evict
@@ -90,26 +105,28 @@ class Aquarium:
         """Started: caches read, deadlines armed."""
         async with self.storage, self.hub:
             await self.catalogue.load()
-            await self.watch.start()
+            await self.watch.start(linked=self.options.linked)
             sweeping = self.hub.tasks.every(
                 self.options.offline_sweep_every, self.watch.sweep, "offline sweep"
             )
+            retiring = self.hub.tasks.every(EVERY, self.retention.run, "retention of readings")
+            await self.commands.start()
+            sending = self.hub.tasks.every(SWEEP_EVERY, self.commands.sweep, "waiting commands")
             try:
                 yield
             finally:
                 sweeping.cancel()
+                retiring.cancel()
+                sending.cancel()
+                self.commands.stop()
                 self.watch.stop()
 
     def status(self, device: Device) -> str:
         """A device's status; `unknown` while we hear nobody."""
-        return "unknown" if self.watch.link_up_since is None else device.state.status
+        return device.state.status if self.hearing.is_up else "unknown"
 
     def device_view(self, device: Device) -> DeviceView:
         return device_view(device, self.status(device))
-
-    def link(self) -> Link:
-        since = self.watch.link_up_since
-        return {"link": "down" if since is None else "up", "since": stamp(since)}
 
     async def overview(self, aquarium_id: int) -> Overview:
         """What a fresh subscriber of the aquarium is told.
@@ -121,7 +138,7 @@ class Aquarium:
         async with self.storage.read() as connection:
             statuses = await self.statuses(connection, devices)
             views = [device_overview(*known) for known in zip(devices, statuses, strict=True)]
-            return await read_overview(connection, aquarium_id, views, self.link())
+            return await read_overview(connection, aquarium_id, views, self.hearing.view())
 
     async def statuses(
         self, connection: AsyncConnection, devices: Sequence[Device]
@@ -135,6 +152,7 @@ class Aquarium:
                 device,
                 self.devices,
                 link_up_since=self.watch.link_up_since,
+                known=self.hearing.is_up,
                 connected=self.connected(device),
                 transitions=transitions.get(device.device_id, 0),
             )

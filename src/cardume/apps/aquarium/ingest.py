@@ -17,12 +17,15 @@ from sqlalchemy import bindparam, delete, select
 
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.changes import Changes
+from cardume.apps.aquarium.commands import Commands
+from cardume.apps.aquarium.commands_model import CommandResult, decode_result
 from cardume.apps.aquarium.measurements import ReadingIds
 from cardume.clock import Clock
-from cardume.devices.liveness import Announcement, Event, LiveData
+from cardume.devices.liveness import Announcement, Event, LiveData, Withdrawal
 from cardume.devices.payloads import (
     DecodedReadings,
     DeviceTopic,
+    Signal,
     TopicKind,
     decode_availability,
     decode_readings,
@@ -73,7 +76,7 @@ class Decoded(msgspec.Struct, frozen=True):
     message: Inbound
     device_id: str
     event: Event | None
-    content: DecodedReadings | Report | None = None
+    content: DecodedReadings | Report | CommandResult | None = None
 
 
 class Ingest:
@@ -86,7 +89,10 @@ class Ingest:
         clock: Clock,
         prefix: str,
         heard: Heard,
+        commands: Commands,
         alerts_room: str | None = None,
+        *,
+        linked: bool = False,
     ) -> None:
         self.rejects = Rejects(logger, clock)
         self._storage = storage
@@ -94,7 +100,9 @@ class Ingest:
         self._clock = clock
         self._prefix = prefix
         self._heard = heard
+        self._commands = commands
         self._alerts_room = alerts_room
+        self._linked = linked
         self._ids = ReadingIds()
         self._settled: dict[str, dict[int, float]] = {}
 
@@ -114,6 +122,7 @@ class Ingest:
             for item in decoded:
                 await self._apply(changes, item)
             await changes.store()
+            await self._settle_commands(tx, changes, decoded)
             await self._remember(tx, names)
             heard = {item.device_id for item in decoded}
             tx.on_commit(lambda: self._heard(heard, changes.alarms.pending))
@@ -146,7 +155,7 @@ class Ingest:
         payload, id = message.payload, device.device_id
         match topic.kind:
             case TopicKind.AVAILABILITY:
-                return Decoded(message, id, _announcement(message))
+                return Decoded(message, id, self._announcement(message))
             case TopicKind.STATE:
                 report = decode_state(payload)
                 known = {n: getattr(report, n) for n in ("uptime", "rssi", "firmware", "interval")}
@@ -157,8 +166,24 @@ class Ingest:
                 for reason in readings.rejected:
                     self.rejects.note("bad_reading", f"{id}: {reason}")
                 return Decoded(message, id, live, readings)
+            case TopicKind.COMMAND_RESULT:
+                return Decoded(message, id, live, decode_result(payload))
             case _:
                 return Decoded(message, id, live)
+
+    def _announcement(self, message: Inbound) -> Announcement | Withdrawal:
+        if not message.payload:  # how a retained message is deleted, by whoever tidies up
+            return Withdrawal()
+        said = decode_availability(message.payload)
+        # A broker hands out a will as if the device had said it: only a birth is its own word.
+        foreign = self._linked and said.state is not Signal.ONLINE
+        return Announcement(
+            signal=said.state,
+            live=not message.replay,
+            will=message.will or foreign,
+            session=said.session,
+            wake_in=said.wake_in,
+        )
 
     # -- keeping ----------------------------------------------------------------------------
 
@@ -167,7 +192,11 @@ class Ingest:
             # Not after now: our clock may have been put back while the message waited.
             at = min(item.message.received_at, self._clock.now())
             note = changes.lives.hear(item.device_id, item.event, at)
-            if note is not None:
+            device = changes.lives.device(item.device_id)
+            if note == "availability_unreliable" and device is not None:
+                self.rejects.note(note, f"{item.device_id} retains its will but not its birth")
+                await changes.alarms.unreliable(device)
+            elif note is not None:
                 self.rejects.counts[note] += 1
         match item.content:
             case Report(fields=fields):
@@ -200,6 +229,22 @@ class Ingest:
             )
             if row is None:
                 self.rejects.note("too_many_sensors", device.device_id)
+
+    async def _settle_commands(
+        self, tx: Write, changes: Changes, decoded: Iterable[Decoded]
+    ) -> None:
+        """Keep results, and tell who may be given a command now."""
+        for item in decoded:
+            if isinstance(item.content, CommandResult):
+                note = await self._commands.answered(tx, item.device_id, item.content)
+                if note is not None:
+                    self.rejects.note(note, item.device_id)
+        waiting = [item for item in decoded if self._commands.waits_for(item.device_id)]
+        if waiting:
+            back = {item.device_id for item in waiting if _is_birth(item.event)}
+            back |= changes.lives.came_online()
+            spoke = {i.device_id for i in waiting if isinstance(i.event, LiveData)}
+            tx.on_commit(lambda: self._commands.heard(spoke | back, back))
 
     # -- redelivery -------------------------------------------------------------------------
 
@@ -281,22 +326,15 @@ class Ingest:
             del self._settled[session]
 
 
-def _announcement(message: Inbound) -> Announcement:
-    said = decode_availability(message.payload)
-    return Announcement(
-        signal=said.state,
-        live=not message.replay,
-        will=message.will,
-        session=said.session,
-        wake_in=said.wake_in,
-    )
-
-
 def _is_nameless(item: Decoded) -> bool:
     """Whether a reading in it would be stored again if the message came again."""
     if item.message.qos == 0 or not isinstance(item.content, DecodedReadings):
         return False
     return any(raw.id is None and raw.ts_raw is None for raw in item.content.readings)
+
+
+def _is_birth(event: Event | None) -> bool:
+    return isinstance(event, Announcement) and event.live and event.signal is Signal.ONLINE
 
 
 def _digest(message: Inbound) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 
 from cardume.apps.aquarium.alarms import Alarms
 from cardume.apps.aquarium.views import channel_of, device_status_event
-from cardume.devices.liveness import DeviceState, Event, Step, step
+from cardume.devices.liveness import DeviceState, DeviceStatus, Event, Step, step
 from cardume.devices.registry import Device, Registry
 from cardume.devices.store import store_signs_of_life, store_transition, stored
 from cardume.storage.database import Write
@@ -52,6 +52,14 @@ class Lives:
         if device is not None and device.report != report:
             self._devices[device_id] = msgspec.structs.replace(device, report=report)
             self._reported.add(device_id)
+
+    def came_online(self) -> set[str]:
+        """Devices that were not online before this transaction."""
+        return {
+            device.device_id
+            for device, _, result in self._transitions
+            if result.state.status is DeviceStatus.ONLINE
+        }
 
     async def store(self) -> None:
         """Write what changed, and what of it has been unwritten for long enough."""

@@ -46,7 +46,12 @@ class ReadingIds:
 
     def next(self, now: float) -> int:
         """43 bits of milliseconds, 20 of a counter."""
-        return (int(now * 1000) << 20) | (next(self._count) & 0xFFFFF)
+        return first_id(now) | (next(self._count) & 0xFFFFF)
+
+
+def first_id(at: float) -> int:
+    """The smallest id of what comes at that time, in Unix seconds."""
+    return int(at * 1000) << 20
 
 
 class Measurements:

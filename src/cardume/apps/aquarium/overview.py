@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
 from cardume.alerts import store
+from cardume.apps.aquarium.hearing import Link
 from cardume.apps.aquarium.statuses import DeviceOverview
 from cardume.apps.aquarium.views import AlertView, alert_view, stamp
 from cardume.errors import Refused
@@ -17,13 +18,6 @@ from cardume.wire import codes
 from cardume.wire.messages import rfc3339
 
 MAX_ALERTS = 200
-
-
-class Link(TypedDict):
-    """Whether we hear devices at all."""
-
-    link: str
-    since: str | None
 
 
 class TargetView(TypedDict):

@@ -39,15 +39,19 @@ def status_view(
     registry: Registry,
     *,
     link_up_since: float | None,
+    known: bool,
     connected: bool,
     transitions: int,
 ) -> DeviceStatusView:
-    """The status of a device that made so many `transitions` within `FLAPPING_WITHIN`."""
+    """The status of a device that made so many `transitions` within `FLAPPING_WITHIN`.
+
+    It is `known` while the hub's own link is up.
+    """
     state = device.state
     due = None if link_up_since is None else registry.deadline(device, link_up_since)
     return {
         "device_id": device.device_id,
-        "status": "unknown" if link_up_since is None else state.status,
+        "status": state.status if known else "unknown",
         "last_known_status": state.status,
         "status_since": rfc3339(state.status_since),
         "reason": state.reason,

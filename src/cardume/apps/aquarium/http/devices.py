@@ -54,10 +54,14 @@ class RegisteredDevice(DeviceView):
 
 
 class DeviceEvent(TypedDict):
-    """A stored transition."""
+    """A stored transition: of the device, or where `command_id` is not null, of a command to it.
+
+    `state_version` counts the transitions of whichever it is.
+    """
 
     id: int
     device_id: str
+    command_id: str | None
     at: str
     status: str
     previous: str
@@ -172,6 +176,7 @@ async def list_events(
         {
             "id": row["id"],
             "device_id": row["device_id"],
+            "command_id": row["command_id"],
             "at": rfc3339(row["at"]),
             "status": row["status"],
             "previous": row["previous"],
@@ -203,5 +208,6 @@ def _changed(app: Aquarium, device_id: str, values: dict[str, object]) -> None:
 
 def _removed(app: Aquarium, device_id: str) -> None:
     app.devices.remove(device_id)
+    app.commands.forget(device_id)
     app.watch.heard([device_id])
     app.evict(device_id)

@@ -7,24 +7,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from msgspec import to_builtins
 from pydantic import AwareDatetime, Field
-from sqlalchemy import Integer, case, cast, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
-from typing_extensions import TypedDict
 
 from cardume.apps.aquarium.app import CurrentAquarium
+from cardume.apps.aquarium.buckets import downsampled
 from cardume.apps.aquarium.measurements import MAX_SENSORS
-from cardume.apps.aquarium.views import reading_event, reading_id
+from cardume.apps.aquarium.series import History, Series, pages
+from cardume.apps.aquarium.views import reading_event
 from cardume.devices.names import METRIC
 from cardume.devices.payloads import AHEAD_MAX
 from cardume.errors import Refused
-from cardume.storage.tables import readings
 from cardume.transports.bodies import Body, Number
 from cardume.transports.fastapi import CurrentIdentity
-from cardume.transports.paging import Cursor, Limit, position
-from cardume.transports.paging import page as paged
+from cardume.transports.paging import Cursor, Limit
 from cardume.transports.problems import ProblemRoute
 from cardume.wire import codes
-from cardume.wire.messages import rfc3339
 
 router = APIRouter(prefix="/aquariums/{aquarium_id}", route_class=ProblemRoute, tags=["readings"])
 
@@ -43,30 +39,6 @@ class ManualReading(Body):
     unit: str | None = Field(None, max_length=16)
     measured_at: AwareDatetime | None = None
     note: str | None = Field(None, max_length=2000)
-
-
-class Point(TypedDict, total=False):
-    """A reading (`id`, `value`), or a bucket that begins at `measured_at`."""
-
-    id: str
-    measured_at: str
-    value: float
-    min: float
-    mean: float
-    max: float
-    count: int
-    sensor_id: int
-    unit: str | None
-    origin: str
-
-
-class History(TypedDict):
-    """`resolution` is the width of a bucket in seconds, 0 for raw readings."""
-
-    metric: str
-    resolution: float
-    items: list[Point]
-    next: str | None
 
 
 @router.post("/readings", status_code=201)
@@ -120,89 +92,16 @@ async def list_readings(
     """A metric's history, oldest first; the last day if no `from` is given.
 
     With `points` there are at most so many: raw readings if they are that few, else buckets with
-    min, mean and max. Without it, raw readings by pages.
+    min, mean and max. Without it, everything by pages. Readings that are not kept one by one any
+    more are answered by the hour; `source` says so.
     """
     app.catalogue.check_member(who, aquarium_id)
     until = app.hub.clock.now() if to is None else to.timestamp()
     since = until - DAY if from_ is None else from_.timestamp()
     if since > until:
         raise Refused(codes.INVALID_FIELDS, "from: has to be before to")
-    series = [
-        readings.c.aquarium_id == aquarium_id,
-        readings.c.metric == metric,
-        readings.c.measured_at >= since,
-        readings.c.measured_at <= until,
-    ]
-    if sensor_id is not None:
-        series.append(readings.c.sensor_id == sensor_id)
+    series = Series(aquarium_id, metric, since, until, sensor_id)
     async with app.storage.read() as connection:
         if points is None:
-            return await _raw(connection, metric, series, limit, cursor)
-        total = await connection.scalar(select(func.count()).select_from(readings).where(*series))
-        if (total or 0) <= points:
-            return await _raw(connection, metric, series, points, None)
-        return await _buckets(connection, metric, series, since, until, points)
-
-
-async def _raw(
-    connection: AsyncConnection, metric: str, series: list[Any], limit: int, cursor: str | None
-) -> History:
-    after = position(cursor, list)
-    if after is not None:
-        if len(after) != 2 or not all(type(part) in (int, float) for part in after):
-            raise Refused(codes.INVALID_FIELDS, "cursor: use `next` of the page before")
-        at, id = after
-        later = (readings.c.measured_at == at) & (readings.c.id > id)
-        series = [*series, (readings.c.measured_at > at) | later]
-    query = select(readings).where(*series).order_by(readings.c.measured_at, readings.c.id)
-    rows = (await connection.execute(query.limit(limit + 1))).all()
-    part = paged(rows, limit, lambda row: [row.measured_at, row.id])
-    items: list[Point] = [
-        {
-            "id": reading_id(row.id),
-            "measured_at": rfc3339(row.measured_at),
-            "value": row.value,
-            "unit": row.unit,
-            "sensor_id": row.sensor_id,
-            "origin": row.origin,
-        }
-        for row in part["items"]
-    ]
-    return {"metric": metric, "resolution": 0, "items": items, "next": part["next"]}
-
-
-async def _buckets(
-    connection: AsyncConnection,
-    metric: str,
-    series: list[Any],
-    since: float,
-    until: float,
-    points: int,
-) -> History:
-    width = (until - since) / points
-    number = cast((readings.c.measured_at - since) / width, Integer)
-    # The right edge belongs to the last bucket, or there would be one more than asked for.
-    bucket = case((number < points, number), else_=points - 1).label("bucket")
-    query = (
-        select(
-            bucket,
-            func.min(readings.c.value).label("low"),
-            func.avg(readings.c.value).label("mean"),
-            func.max(readings.c.value).label("high"),
-            func.count().label("count"),
-        )
-        .where(*series)
-        .group_by(bucket)
-        .order_by(bucket)
-    )
-    items: list[Point] = [
-        {
-            "measured_at": rfc3339(since + row.bucket * width),
-            "min": row.low,
-            "mean": row.mean,
-            "max": row.high,
-            "count": row._mapping["count"],
-        }
-        for row in await connection.execute(query)
-    ]
-    return {"metric": metric, "resolution": width, "items": items, "next": None}
+            return await pages(connection, series, limit, cursor)
+        return await downsampled(connection, series, points)
