@@ -6,6 +6,18 @@ import os
 
 import pytest
 
+from tests.support.databases import bare_url, database, database_url, dialect, postgres, spread
+
+__all__ = ["bare_url", "database", "database_url", "dialect", "postgres"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "on_both: runs on SQLite and on PostgreSQL")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    spread(metafunc)
+
 
 @pytest.fixture
 def anyio_backend() -> str:

@@ -130,7 +130,7 @@ def test_devices(folder: Path) -> None:
 def test_a_database_that_cannot_be(folder: Path) -> None:
     (folder / "cardume.db").write_bytes(b"something else" * 100)
     assert "cannot be used" in fails("user", "add", "a", "--password-stdin", input="a password\n")
-    elsewhere = ["--database", "postgresql://x"]
+    elsewhere = ["--database", "mysql://x"]
     assert "sqlite" in fails("device", "add", "d", "--aquarium", "1", *elsewhere)
 
 
@@ -172,7 +172,8 @@ def test_the_doctor_finds_nothing_and_changes_nothing(folder: Path) -> None:
         ("CARDUME_DATABASE_URL", "mysql://x", "sqlite"),
         ("CARDUME_ALLOWED_ORIGINS", "example.com/", "CARDUME_ALLOWED_ORIGINS"),
         ("CARDUME_APPS", "teapot", "teapot"),
-        ("CARDUME_MQTT_URL", "mqtt://localhost", "CARDUME_MQTT_URL"),
+        ("CARDUME_MQTT_URL", "mqtt://localhost/topic", "CARDUME_MQTT_URL"),
+        ("CARDUME_MQTT_URL", "mqtt://127.0.0.1:1", "connection refused"),
         ("CARDUME_OFFLINE_AFTER", "never", "CARDUME_OFFLINE_AFTER"),
         ("CARDUME_OFFLINE_AFTR", "3", "CARDUME_OFFLINE_AFTR"),
     ],

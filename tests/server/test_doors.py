@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
 import uvicorn
 import websockets
 from fastapi import Depends, FastAPI
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cardume.auth.identity import Identity
 from cardume.auth.tokens import build_verifier
 from cardume.clock import SystemClock
 from cardume.server.doors import Doors
-from cardume.server.protocols import Http, WebSocket
+from cardume.server.protocols import Http
 from cardume.transports.fastapi import Hub
+from cardume.transports.uvicorn import WebSocketProtocol
 from tests.support.house import SECRET, token
+from tests.support.waiting import PATIENCE
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -49,7 +53,8 @@ def welcome() -> str:
 class House:
     """An application with one address behind a door, served for real."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: Mapping[str, ASGIApp] | None = None) -> None:
+        self.calls = calls
         self.passed: list[str] = []
         self.asked: list[tuple[int, str]] = []
         self.hub = Hub(auth=build_verifier(clock=SystemClock(), secret=SECRET))
@@ -65,8 +70,8 @@ class House:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[int]:
-        doors = Doors(self.app, self.hub.router.routes)
-        config = uvicorn.Config(doors, port=0, http=Http, ws=WebSocket, log_config=None)
+        doors = Doors(self.app, self.hub.router.routes, self.calls)
+        config = uvicorn.Config(doors, port=0, http=Http, ws=WebSocketProtocol, log_config=None)
         self.server = uvicorn.Server(config)
         serving = asyncio.create_task(self.server._serve())
         await until(lambda: self.server.started)
@@ -83,8 +88,8 @@ async def test_a_websocket_enters_past_the_middleware_with_parameters_and_overri
     async with house.open() as port:
         house.passed.clear()
         where = f"ws://127.0.0.1:{port}/ws/room/7?token={token()}"
-        async with websockets.connect(where) as socket:
-            assert '"room:7"' in str(await socket.recv())
+        async with websockets.connect(where) as visitor:
+            assert '"room:7"' in str(await visitor.recv())
     assert "websocket" not in house.passed
     assert house.asked == [(7, "overridden")]
 
@@ -98,22 +103,60 @@ async def test_everything_else_goes_through_the_application() -> None:
     assert "websocket" in house.passed
 
 
+def alive() -> Counter[str]:
+    """Objects of ours and of uvicorn's, by their class."""
+    kinds = (repr(type(thing)) for thing in gc.get_objects())
+    return Counter(
+        kind for kind in kinds if kind.startswith(("<class 'cardume.", "<class 'uvicorn."))
+    )
+
+
 async def test_a_connection_that_was_cut_is_freed_without_the_garbage_collector() -> None:
     house = House()
     async with house.open() as port:
         where = f"ws://127.0.0.1:{port}/ws/room/7?token={token()}"
+        async with websockets.connect(where) as visitor:  # what the first one makes for good
+            await visitor.recv()
+        await until(lambda: not house.hub.connections())
         gc.collect()
         gc.disable()
         try:
-            socket = await websockets.connect(where)
-            await socket.recv()
-            traces = []
-            for protocol in house.server.server_state.connections:
-                traces += [weakref.ref(protocol), weakref.ref(protocol.conn)]
-            del protocol
-            assert len(traces) == 2
-            assert not any(type(thing) is Http for thing in gc.get_objects())
-            socket.transport.abort()
-            await until(lambda: all(trace() is None for trace in traces))
+            before = alive()
+            visitor = await websockets.connect(where)
+            await visitor.recv()
+            more = alive() - before
+            assert more["<class 'cardume.hub.connection.Connection'>"] == 1
+            assert not any("cardume.server" in kind for kind in more)
+            visitor.transport.abort()
+            await until(lambda: not alive() - before)
         finally:
             gc.enable()
+
+
+def posted(port: int, path: str = "/said", **headers: str) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    asked = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n"
+    with closing(connected(port)) as client:
+        client.sendall(asked.encode())
+        answer = b""
+        while more := client.recv(65536):
+            answer += more
+    return answer
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), PATIENCE)
+
+
+async def test_calls_go_past_the_middleware_but_not_those_of_another_page() -> None:
+    house = House(calls={"/said": PlainTextResponse("past it")})
+    async with house.open() as port:
+        house.passed.clear()
+        assert b"past it" in await asyncio.to_thread(posted, port)
+        assert house.passed == []
+        for answer in (
+            await asyncio.to_thread(posted, port, Origin="https://a.example"),
+            await asyncio.to_thread(posted, port, "/said/more"),
+        ):
+            assert answer.startswith(b"HTTP/1.1 404")
+        assert house.passed == ["http", "http"]

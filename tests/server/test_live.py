@@ -21,7 +21,7 @@ from websockets.typing import Origin
 from cardume.server.cli import app
 from tests.server.conftest import rows, until_type
 from tests.support.probe import acknowledged, probing
-from tests.support.server import API_KEY, Server
+from tests.support.server import API_KEY, SECRET, Server
 from tests.support.waiting import wait_for
 
 
@@ -230,6 +230,7 @@ def test_who_may_broadcast_is_declared(live: Server) -> None:
     asked = document["paths"]["/ws/broadcast"]["post"]["security"]
     keys = [schemes[name] for scheme in asked for name in scheme]
     assert {"type": "apiKey", "in": "header", "name": "X-API-Key"} in keys
+    assert {"type": "http", "scheme": "bearer"} in keys
 
 
 # -- accounts -------------------------------------------------------------------------------
@@ -238,7 +239,9 @@ def test_who_may_broadcast_is_declared(live: Server) -> None:
 def command(live: Server, *arguments: str, input: str = "") -> str:
     """Run a command on the database of the running server; what it printed."""
     where = f"sqlite+aiosqlite:///{live.database}"
-    result = CliRunner().invoke(app, [*arguments, "--database", where], input=input)
+    result = CliRunner().invoke(
+        app, [*arguments, "--database", where], input=input, env={"CARDUME_JWT_SECRET": SECRET}
+    )
     assert result.exit_code == 0, result.output
     return result.stdout.strip()
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import Receive, Scope, Send
 
 from cardume import ChannelOptions, Hub, HubOptions, Identity, Refused
 from cardume.auth.tokens import build_verifier
 from cardume.engines.memory import MemoryEngine
 from cardume.hub.namespaces import Namespaces
+from cardume.server import create_app
+from cardume.server.compose import Composition
 from cardume.server.meters import OTHER, SAMPLE, MeteredEngine, TimedHandshakes, Words
 from cardume.server.metrics import Meters
+from cardume.server.serve import in_front_of
+from cardume.settings import Settings
 from cardume.testing import FakeClock
 from tests.support.house import SECRET
+from tests.support.server import ENVIRONMENT
 
 
 def metered(clock: FakeClock) -> tuple[Hub, MeteredEngine, Meters]:
@@ -121,3 +130,40 @@ async def test_handshakes_pass_whole_and_some_are_timed() -> None:
     assert len(sent) == 2 * SAMPLE * 2 * 3
     assert sampled(meters, "handshake") == 2
     assert meters.registry.get_sample_value("cardume_handshake_seconds_sum") == 1.0
+
+
+def timed_once(app: Any, registry: CollectorRegistry) -> bool:
+    """Whether of so many handshakes one is timed."""
+
+    def count() -> float:
+        return registry.get_sample_value("cardume_handshake_seconds_count") or 0.0
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)  # a function: TestClient takes other objects for ASGI 2
+
+    before = count()
+    client = TestClient(served)  # without a lifespan: nobody is let in
+    for _ in range(SAMPLE):
+        with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/ws/nowhere"):
+            pass
+    return count() == before + 1
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+def test_the_server_times_a_handshake_once(configured: Settings) -> None:
+    composition = Composition(configured)
+    assert timed_once(in_front_of(composition), composition.meters.registry)
+
+
+def test_the_application_alone_times_a_handshake_once(configured: Settings) -> None:
+    made = create_app()
+    (timing,) = [layer for layer in made.user_middleware if "around" in repr(layer)]
+    meters: Any = timing.cls
+    assert timed_once(made, meters.__self__.registry)

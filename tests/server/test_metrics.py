@@ -149,7 +149,7 @@ def test_no_label_is_a_user_a_channel_or_an_address(server: Server) -> None:
     with server.listen(99):
         text = Scrape(server).text
     labels = {name for name in re.findall(r'[{,]([a-z_]+)="', text) if name != "le"}
-    known = {"namespace", "code", "reason", "version", "generation"}
+    known = {"namespace", "code", "reason", "state", "version", "generation"}
     assert labels <= known
     for secret in ("ana", "ab12", "127.0.0.1", API_KEY, "execution:"):
         assert f'"{secret}' not in text

@@ -64,10 +64,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPa
     [
         ("CARDUME_JWT_SECRET", "short", "at least 32 bytes"),
         ("CARDUME_APPS", "aquarium, teapot", "'teapot'"),
-        ("CARDUME_MQTT_URL", "mqtt://localhost", "CARDUME_MQTT_URL"),
+        ("CARDUME_MQTT_URL", "mqtt://me:hunter2@localhost/x", "CARDUME_MQTT_URL"),
         ("CARDUME_ENGINE_URL", "carrier-pigeon://", "carrier-pigeon"),
         ("CARDUME_ALLOWED_ORIGINS", "https://a.example/path", "origin"),
-        ("CARDUME_DATABASE_URL", "postgresql+asyncpg://me:hunter2@localhost/x", "sqlite"),
+        ("CARDUME_DATABASE_URL", "mysql://me:hunter2@localhost/x", "sqlite"),
         ("CARDUME_JWT_ALGORITHMS", "none", "none"),
     ],
 )
@@ -89,6 +89,8 @@ def test_settings_that_cannot_be(
         ("CARDUME_LWT_HOLD", "-1"),
         ("CARDUME_LOG_LEVEL", "loud"),
         ("CARDUME_MQTT_PREFIX", "a/#"),
+        ("CARDUME_CONNECTIONS_PER_USER", "0"),
+        ("CARDUME_CONNECTIONS_PER_ADDRESS", "-1"),
     ],
 )
 def test_settings_of_a_wrong_kind(settings: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -1,10 +1,9 @@
-"""A database in a folder of its own, and a publisher that can be held or broken."""
+"""A database of its own, and a publisher that can be held or broken."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,16 +35,12 @@ class Press:
         return [data for _, _, data, _ in self.published]
 
 
-def url_of(path: Path) -> str:
-    return f"sqlite+aiosqlite:///{path}"
-
-
 @pytest.fixture
 def press() -> Press:
     return Press()
 
 
 @pytest.fixture
-async def storage(tmp_path: Path, press: Press) -> AsyncIterator[Storage]:
-    async with Storage(url_of(tmp_path / "tank.db"), press) as storage:
+async def storage(database_url: str, press: Press) -> AsyncIterator[Storage]:
+    async with Storage(database_url, press) as storage:
         yield storage

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, or hold something else."""
+"""Disks that are full, read-only, or hold something else; SQLite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sqlalchemy import insert, select, text
 from cardume.errors import ConfigurationError, Unavailable
 from cardume.storage.database import Storage
 from cardume.storage.tables import users
-from tests.storage.conftest import Press, url_of
+from tests.storage.conftest import Press
+from tests.support.databases import sqlite_url
 from tests.support.waiting import until
 
 
@@ -57,7 +58,7 @@ async def test_a_database_that_is_read_only_is_refused_at_the_start(
     tmp_path: Path, press: Press
 ) -> None:
     path = tmp_path / "tank.db"
-    async with Storage(url_of(path), press):
+    async with Storage(sqlite_url(path), press):
         pass
     read_only = f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true"
     with pytest.raises(ConfigurationError, match="cannot be used"):
@@ -73,7 +74,7 @@ async def test_a_file_that_is_no_database_is_refused_and_nothing_is_left_running
 ) -> None:
     path = tmp_path / "tank.db"
     path.write_bytes(content)
-    storage = Storage(url_of(path), press)
+    storage = Storage(sqlite_url(path), press)
     for _ in range(2):  # the second time as the first
         with pytest.raises(ConfigurationError, match="cannot be used"):
             await storage.__aenter__()
@@ -83,5 +84,5 @@ async def test_a_file_that_is_no_database_is_refused_and_nothing_is_left_running
 
 async def test_a_missing_folder_is_refused(tmp_path: Path, press: Press) -> None:
     with pytest.raises(ConfigurationError, match="cannot be used"):
-        async with Storage(url_of(tmp_path / "no" / "tank.db"), press):
+        async with Storage(sqlite_url(tmp_path / "no" / "tank.db"), press):
             pass

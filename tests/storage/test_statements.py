@@ -11,6 +11,9 @@ from cardume.storage.database import Storage
 from cardume.storage.statements import insert_new
 from cardume.storage.tables import members, users
 from tests.storage.conftest import Press
+from tests.support.databases import on_both
+
+pytestmark = on_both
 
 _NEW_USERS = insert_new(users)
 

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -68,12 +69,13 @@ class Backend:
         self.app.include_router(Centrifuge(self.hub).router)
         self.app.include_router(self.hub.router)
         self.port = 0
+        self.scheme = "http"
         self._http = httpx2.Client(timeout=15)
         _declare(self.hub)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def ask(self, method: str, key: str | None = API_KEY, **more: Any) -> httpx2.Response:
         headers = {} if key is None else {"X-API-Key": key}
@@ -127,12 +129,19 @@ def _declare(hub: Hub) -> None:
 
 
 @contextmanager
-def backend(**options: Any) -> Iterator[Backend]:
-    """One in a thread of its own."""
+def backend(*, pem: Path | None = None, **options: Any) -> Iterator[Backend]:
+    """One in a thread of its own; behind TLS with the key and the certificate in `pem`."""
     made, socket = Backend(**options), listening()
+    if pem is not None:
+        made.scheme = "https"
     made.port = socket.getsockname()[1]
     config = uvicorn.Config(
-        made.app, ws="websockets-sansio", lifespan="on", log_config=None, timeout_keep_alive=1
+        made.app,
+        ws="websockets-sansio",
+        lifespan="on",
+        log_config=None,
+        timeout_keep_alive=1,
+        ssl_certfile=pem,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: server.run(sockets=[socket]), daemon=True)

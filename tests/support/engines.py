@@ -77,6 +77,9 @@ class LateEngine:
     async def remove(self, channel: str) -> None:
         await self._inner.remove(channel)
 
+    async def skip(self, channel: str, retention: Retention) -> Position:
+        return await self._inner.skip(channel, retention)
+
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)
         await self._inner.subscribe(channel)

@@ -24,24 +24,28 @@ from cardume.testing.clock import settle
 from cardume.transports.apps import App, state_name
 from cardume.transports.fastapi import Hub
 from cardume.wire.messages import Position, Snapshot
+from tests.support.databases import sqlite_url
 from tests.support.peers import Peer
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 Json = Any
 
+Database = Path | str
+"""A file of SQLite, or the URL of a database that has its tables."""
+
 
 class Life:
-    """An app from start to stop; a second one on the same `path` and `clock` is a restart.
+    """An app from start to stop; a second one on the same `database` and `clock` is a restart.
 
     A kind of it says how the app is made (`make`) and what its addresses are (`router`, `prefix`).
     """
 
     prefix: ClassVar[str] = "/api/v1"
 
-    def __init__(self, path: Path, clock: FakeClock, **options: Any) -> None:
+    def __init__(self, database: Database, clock: FakeClock, **options: Any) -> None:
         self.clock = clock
         self.hub = Hub(auth=build_verifier(clock=clock, secret=SECRET), clock=clock)
-        self.storage = Storage(f"sqlite+aiosqlite:///{path}", self.hub.publish)
+        self.storage = Storage(_url(database), self.hub.publish)
         self.signer = TokenSigner(SECRET, clock)
         self.client: httpx2.AsyncClient
         self._app = self.make(**options)
@@ -58,10 +62,11 @@ class Life:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, path: Path, clock: FakeClock | None = None, **options: Any
+        cls, database: Database, clock: FakeClock | None = None, **options: Any
     ) -> AsyncIterator[Self]:
-        _furnish(path)
-        life = cls(path, clock or FakeClock(), **options)
+        if isinstance(database, Path):
+            _furnish(database)
+        life = cls(database, clock or FakeClock(), **options)
         async with life.hub, life._app.running():
             # As the routers' lifespans say.
             state = {"cardume_hub": life.hub, state_name(type(life._app)): life._app}
@@ -150,6 +155,10 @@ def as_a_power_cut_leaves_it(path: Path) -> Path:
 
 
 _built: dict[type[Life], FastAPI] = {}
+
+
+def _url(database: Database) -> str:
+    return sqlite_url(database) if isinstance(database, Path) else database
 
 
 def _furnish(path: Path) -> None:

@@ -66,11 +66,11 @@ class Served:
         """Run it until it says that it is up."""
         self._lives += 1
         # A port that was found free once is its own from then on.
-        ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
-        database = f"sqlite+aiosqlite:///{self.database}"
+        options = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
+        options += ["--database", self.database_url]
         with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cardume", self._command, *ports, "--database", database],
+                [sys.executable, "-m", "cardume", self._command, *options],
                 cwd=self.folder,
                 env=environment(**self._settings),
                 stdout=out,
@@ -133,6 +133,10 @@ class Served:
     @property
     def database(self) -> Path:
         return self.folder / "tank.db"
+
+    @property
+    def database_url(self) -> str:
+        return f"sqlite+aiosqlite:///{self.database}"
 
     def rows(self, query: str) -> list[Any]:
         """What is committed, read past the server."""

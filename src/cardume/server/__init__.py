@@ -19,4 +19,6 @@ def create_app() -> FastAPI:
     from cardume.server.compose import Composition
     from cardume.settings import Settings
 
-    return Composition(Settings()).app
+    composition = Composition(Settings())
+    composition.app.add_middleware(composition.meters.around)
+    return composition.app

@@ -6,22 +6,25 @@ Nobody needs a row here to be let in: a token of somebody else's login is as goo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Path
 from fastapi.security import OAuth2PasswordRequestForm
+from pydantic import AfterValidator, Field
 from sqlalchemy import insert, select, update
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from cardume.auth.secrets import hash_password, verify_password
+from cardume.auth.secrets import MAX_PASSWORD, hash_password, verify_password
 from cardume.auth.signer import TokenSigner
 from cardume.errors import Refused
 from cardume.hub.limits import TokenBucket
 from cardume.storage.database import Storage
 from cardume.storage.tables import users
+from cardume.transports.bodies import Body, printable
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.problems import ProblemRoute
 from cardume.wire import codes
@@ -49,6 +52,18 @@ class Me(TypedDict):
     expires_at: str | None
 
 
+class Account(TypedDict):
+    name: str
+    role: str | None
+
+
+class Password(Body):
+    """What a user logs in with from now on."""
+
+    password: str = Field(min_length=8, max_length=MAX_PASSWORD)
+    admin: bool = False
+
+
 class Accounts:
     """The users table, and the tokens given for a password."""
 
@@ -57,7 +72,7 @@ class Accounts:
         self._signer = signer
         self._bucket = TokenBucket(LOGINS_PER_SECOND, 4 * LOGINS_PER_SECOND, 0.0)
 
-    async def add(self, name: str, password: str, *, admin: bool, now: float) -> None:
+    async def add(self, name: str, password: str, *, admin: bool, now: float) -> Account:
         """Add a user, or give an existing one this password; an admin stays one."""
         values = {"password_hash": await asyncio.to_thread(hash_password, password)}
         if admin:
@@ -66,6 +81,8 @@ class Accounts:
             known = await tx.execute(update(users).where(users.c.name == name).values(**values))
             if known.rowcount == 0:
                 await tx.execute(insert(users).values(name=name, created_at=now, **values))
+            role = (await tx.execute(select(users.c.role).where(users.c.name == name))).scalar()
+        return {"name": name, "role": role}
 
     async def log_in(self, name: str, password: str, now: float) -> Token:
         """A token for a name and a password.
@@ -93,7 +110,7 @@ async def _accounts_of(request: Request) -> Accounts:
 
 
 def router(accounts: Accounts) -> APIRouter:
-    """`/api/v1/auth`, over `accounts`."""
+    """`/api/v1/auth` and `/api/v1/users`, over `accounts`."""
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
@@ -101,10 +118,12 @@ def router(accounts: Accounts) -> APIRouter:
 
     whole = APIRouter(lifespan=lifespan)
     whole.include_router(_router)
+    whole.include_router(_users)
     return whole
 
 
 _router = APIRouter(prefix="/api/v1/auth", route_class=ProblemRoute, tags=["auth"])
+_users = APIRouter(prefix="/api/v1/users", route_class=ProblemRoute, tags=["auth"])
 
 
 @_router.post("/token")
@@ -113,7 +132,7 @@ async def log_in(
     form: Annotated[OAuth2PasswordRequestForm, Depends()],
     accounts: Annotated[Accounts, Depends(_accounts_of)],
 ) -> Token:
-    """The OAuth2 password form. Users are added by `cardume user add`."""
+    """The OAuth2 password form. Users are added by `cardume user add` or `PUT /users/{name}`."""
     now = asyncio.get_running_loop().time()
     return await accounts.log_in(form.username, form.password, now)
 
@@ -123,3 +142,16 @@ async def me(who: CurrentIdentity) -> Me:
     """Whose token this is."""
     expires = None if who.expires_at is None else rfc3339(who.expires_at)
     return {"sub": who.sub, "kind": who.kind, "role": who.role, "expires_at": expires}
+
+
+@_users.put("/{name}")
+async def put_user(
+    name: Annotated[str, Path(min_length=1, max_length=255), AfterValidator(printable)],
+    body: Password,
+    who: CurrentIdentity,
+    accounts: Annotated[Accounts, Depends(_accounts_of)],
+) -> Account:
+    """Add a user, or give an existing one this password. Admins only; an admin stays one."""
+    if not who.is_admin:
+        raise Refused(codes.PERMISSION_DENIED, "only an admin adds users")
+    return await accounts.add(name, body.password, admin=body.admin, now=time.time())

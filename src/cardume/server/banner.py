@@ -18,13 +18,24 @@ DAY = 86_400.0
 def text(composition: Composition, port: int) -> str:
     """One line for `serve`; for the demo all there is to open, to paste and to try."""
     settings = composition.settings
-    where = f"http://{_reachable(settings.host)}:{port}"
+    where = address(settings, port)
     if composition.demo is not None:
         return _demo(composition, composition.demo, where)
     waterside = composition.waterside
     mqtt_host = _reachable(settings.mqtt_host or settings.host)
     mqtt = "" if waterside is None else f", MQTT on {mqtt_host}:{waterside.port}"
+    if waterside is not None and waterside.broker is not None:
+        mqtt = f", MQTT from {waterside.broker}"
+    elif waterside is not None and waterside.tls_port is not None:
+        tls_host = _reachable(settings.mqtt_tls_host or settings.mqtt_host or settings.host)
+        mqtt += f", with TLS on {tls_host}:{waterside.tls_port}"
     return f"Cardume is up: {where}/{mqtt}. Stop with Ctrl-C."
+
+
+def address(settings: Settings, port: int) -> str:
+    """Where the server is, as seen from its own machine."""
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://{_reachable(settings.host)}:{port}"
 
 
 def _demo(composition: Composition, demo: Demo, where: str) -> str:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tomllib
-from collections.abc import Callable
 from enum import StrEnum
-from functools import wraps
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 import cardume
 from cardume.auth.secrets import MAX_PASSWORD
 from cardume.errors import CardumeError, ConfigurationError
+from cardume.server import db
+from cardume.server.console import Database
+from cardume.server.console import one_line_errors as _one_line_errors
+from cardume.server.console import settings_with as _settings
 from cardume.settings import Settings, misspelt
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 app = typer.Typer(
     name="cardume",
@@ -34,6 +32,7 @@ users = typer.Typer(help="Users who log in with a password.", no_args_is_help=Tr
 device = typer.Typer(help="Devices that connect over MQTT.", no_args_is_help=True)
 app.add_typer(users, name="user")
 app.add_typer(device, name="device")
+app.add_typer(db.app, name="db")
 
 
 class Role(StrEnum):
@@ -51,38 +50,8 @@ class LogLevel(StrEnum):
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="HTTP and WebSocket port.  [default: 8000]")]
 MqttPort = Annotated[int | None, typer.Option(help="MQTT listener's port.  [default: 1883]")]
-Database = Annotated[
-    str | None,
-    typer.Option(help="Database URL.  [default: sqlite+aiosqlite:///cardume.db]"),
-]
 Apps = Annotated[str | None, typer.Option(help="Apps to run, separated by commas.")]
 Level = Annotated[LogLevel | None, typer.Option("--log-level", help="How much to log.")]
-
-
-def _one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except CardumeError as error:
-            typer.echo(f"cardume: {error}", err=True)
-        except ValidationError as error:
-            for fault in error.errors(include_input=False, include_url=False):
-                name = "_".join(str(part) for part in fault["loc"]).upper()
-                typer.echo(f"cardume: CARDUME_{name}: {fault['msg']}", err=True)
-        except KeyboardInterrupt:
-            typer.echo("cardume: stopped", err=True)
-        raise typer.Exit(1)
-
-    return run
-
-
-def _settings(**given: Any) -> Settings:
-    """Settings with a command's own options on top."""
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cardume.toml or .env cannot be read: {error}") from None
 
 
 def _version(wanted: bool) -> None:
@@ -154,11 +123,13 @@ def demo(
     }
     configured = _settings(**chosen)
     unset = {k: v for k, v in impatient.items() if k not in configured.model_fields_set}
-    _serve(configured.model_copy(update=unset), with_demo=True)
+    unset |= {"tls_cert": None, "tls_key": None}  # whom it lets in comes from a plain local page
+    # Its devices speak to its own listener.
+    _serve(configured.model_copy(update={**unset, "mqtt_url": None}), with_demo=True)
 
 
 def _serve(settings: Settings, *, with_demo: bool = False) -> None:
-    from cardume.server import banner, logging
+    from cardume.server import banner, logging, process
     from cardume.server.compose import Composition
     from cardume.server.demo import Demo
     from cardume.server.serve import bind, run
@@ -166,15 +137,20 @@ def _serve(settings: Settings, *, with_demo: bool = False) -> None:
     logging.configure(settings.log_level)
     for name in misspelt(os.environ):
         typer.echo(f"cardume: nobody reads {name}: a typo?", err=True)
+    for remark in process.remarks(settings.max_connections):
+        typer.echo(f"cardume: {remark}", err=True)
     composition = Composition(settings, Demo() if with_demo else None)
     listening = bind(settings.host, settings.port)
     port = listening.getsockname()[1]
+    composition.storage.address = banner.address(settings, port)
     run(
         composition,
         listening,
         settings.log_level,
         started=lambda: typer.echo(banner.text(composition, port)),
     )
+    if composition.storage.lost is not None:
+        raise CardumeError(composition.storage.lost)
 
 
 @app.command()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -22,7 +23,7 @@ from cardume.engines import engine_from_url
 from cardume.errors import ConfigurationError
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.options import HubOptions
-from cardume.server import accounts, http
+from cardume.server import accounts, http, link, process, tls
 from cardume.server.demo import Demo
 from cardume.server.metrics import Meters, Metrics
 from cardume.server.samples import sample_cards
@@ -30,7 +31,7 @@ from cardume.server.tokens import signer, verifier
 from cardume.server.visitor import visitor
 from cardume.server.waterside import Waterside
 from cardume.settings import Settings, secret
-from cardume.storage.database import Storage
+from cardume.storage.owned import OwnedStorage
 from cardume.transports.centrifuge import Centrifuge
 from cardume.transports.fastapi import Hub
 from cardume.transports.problems import problem_for
@@ -47,6 +48,8 @@ class Composition:
         check(settings)
         self.settings = settings
         self.clock = SystemClock()
+        self.certificates = tls.https(settings)
+        """What the HTTP port shows; None: it speaks no TLS."""
         self._verifier = verifier(settings, self.clock)
         self.meters = Meters(self.clock)
         self.engine = self.meters.engine(engine_from_url(settings.engine_url, self.clock))
@@ -56,10 +59,19 @@ class Composition:
             clock=self.clock,
             options=_hub_options(settings, demo),
         )
-        self.storage = Storage(settings.database_url, self.hub.publish)
+        self.storage = OwnedStorage(
+            settings.database_url,
+            self.hub.publish,
+            self.clock,
+            lose=self.hub.lose,
+            lease=settings.owner_lease,
+        )
+        # As whoever runs us would stop us: staged, and nothing is written on the way.
+        self.storage.on_lost = partial(signal.raise_signal, signal.SIGTERM)
         self.accounts = accounts.Accounts(self.storage, signer(settings, self.clock))
         self.demo = demo
         self.centrifuge = Centrifuge(self.hub)
+        self.server_api = ServerApi(self.hub, api_key=secret(settings.api_key))
         self.rooms = Rooms(self.hub, events=settings.events, api_key=secret(settings.api_key))
         self.rooms.watch_health(self.problems)
         self.waterside: Waterside | None = None
@@ -72,6 +84,8 @@ class Composition:
         wrong = []
         if self.hub.draining:
             wrong.append("draining")
+        if self.storage.lost is not None:
+            wrong.append(self.storage.lost)
         if not self.storage.healthy:
             wrong.append("the database did not keep the last transaction")
         if self.waterside is not None:
@@ -96,7 +110,7 @@ class Composition:
         )
         app.include_router(self.hub.router)
         app.include_router(accounts.router(self.accounts))
-        app.include_router(ServerApi(self.hub, api_key=secret(self.settings.api_key)).router)
+        app.include_router(self.server_api.router)
         app.include_router(http.router(self, self.settings.apps))
         app.include_router(self._metrics().router)
         app.include_router(self.rooms.router)
@@ -109,7 +123,6 @@ class Composition:
         app.add_exception_handler(RequestValidationError, _as_problem)
         app.add_exception_handler(ClientDisconnect, _to_nobody)
         app.add_middleware(http.SecurityHeaders)
-        app.add_middleware(self.meters.around)
         if self.settings.allowed_origins:
             app.add_middleware(
                 CORSMiddleware,
@@ -168,32 +181,20 @@ def check(settings: Settings) -> None:
     if not settings.host:
         # To a socket an empty name is every address, and nobody means that by it.
         raise ConfigurationError("CARDUME_HOST is empty; 127.0.0.1 is here, 0.0.0.0 is everywhere")
-    if settings.mqtt_url is not None:
-        raise ConfigurationError(
-            "CARDUME_MQTT_URL: a link to another broker is not built yet; unset it and let "
-            "devices connect to the listener on CARDUME_MQTT_PORT"
-        )
+    link.check(settings)
 
 
 def _hub_options(settings: Settings, demo: Demo | None) -> HubOptions:
     return HubOptions(
         messages_per_minute=settings.messages_per_minute,
-        max_connections=settings.max_connections or _connections_by_files(),
+        idle_timeout=settings.idle_timeout,
+        max_connections=settings.max_connections or process.max_connections(),
+        connections_per_user=settings.connections_per_user,
+        connections_per_address=settings.connections_per_address,
         allowed_origins=check_origins(settings.allowed_origins),
         undeclared=ChannelOptions(history=100, history_ttl=600.0),
         anonymous=None if demo is None else visitor,
     )
-
-
-def _connections_by_files() -> int:
-    """Nine tenths of the open files we may have, after asking for as many as there are."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS has a lower bound of its own
-            return int(0.9 * soft)
-    return int(0.9 * hard)
 
 
 async def _as_problem(_request: Request, error: Exception) -> Response:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sqlite3
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from cardume.auth.policy import check_origins
+from cardume.certificates import DAY, Certificates
 from cardume.clock import SystemClock
 from cardume.errors import ConfigurationError
+from cardume.server import link, process, tls
 from cardume.server.compose import check
 from cardume.server.serve import bind
 from cardume.server.tokens import verifier
 from cardume.settings import Settings, misspelt
+from cardume.storage import migrate
+from cardume.storage.backend import Backend
 from cardume.storage.migrate import revisions
-from cardume.storage.sqlite import checked_url
+from cardume.storage.owner import is_alive, look
+from cardume.storage.process import this_process
+from cardume.storage.sqlite import Sqlite
+from cardume.storage.urls import backend_for
+
+SOON = 14
+"""Days before its end in which a certificate should be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +61,25 @@ def examine(given: Mapping[str, Any]) -> list[Finding]:
         _api_key(settings),
         _origins(settings),
         _port("HTTP port", settings.host, settings.port, "--port or CARDUME_PORT"),
-        _port(
-            "MQTT port",
-            settings.mqtt_host or settings.host,
-            settings.mqtt_port,
-            "--mqtt-port or CARDUME_MQTT_PORT",
-        ),
+        *_mqtt(settings),
+        *_tls(settings),
         _database(settings),
+        *_owner(settings),
+        *_process(settings),
     ]
+
+
+def _process(settings: Settings) -> Iterator[Finding]:
+    """What it runs on; of what is only slower without it the doctor says so, and lets it be."""
+    if (too_few := process.too_few_files(settings.max_connections)) is not None:
+        yield Finding("open files", ok=False, says=too_few)
+    else:
+        enough_for = process.max_connections()
+        says = f"{process.open_files()}, enough for {enough_for} connections"
+        yield Finding("open files", ok=True, says=says)
+    says = process.short_backlog() or f"{process.backlog()} connections may wait to be accepted"
+    yield Finding("backlog", ok=True, says=says)
+    yield Finding("event loop", ok=True, says=process.slow_loop() or "uvloop")
 
 
 def _setting(fault: Any) -> Finding:
@@ -110,6 +133,50 @@ def _port(what: str, host: str, port: int, setting: str) -> Finding:
     return Finding(what, ok=True, says=f"{port} is free")
 
 
+def _mqtt(settings: Settings) -> Iterator[Finding]:
+    """Where devices are heard: at a broker, or at our own port."""
+    try:
+        link.check(settings)
+        broker = link.broker(settings)
+    except ConfigurationError:
+        return  # `_apps` has said so
+    if broker is None:
+        host = settings.mqtt_host or settings.host
+        yield _port("MQTT port", host, settings.mqtt_port, "--mqtt-port or CARDUME_MQTT_PORT")
+        return
+    from cardume.mqtt.link_probe import probe  # with paho, which is an extra
+
+    address, context = broker
+    why = asyncio.run(probe(address, context, link.filters(settings), settings.mqtt_protocol))
+    says = f"{address} lets us in" if why is None else f"no link to {address}: {why}"
+    yield Finding("MQTT broker", ok=why is None, says=says)
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    """Only of what is switched on, wholly or by half."""
+    try:
+        if (certificates := tls.https(settings)) is not None:
+            yield _certificate("HTTPS", certificates)
+    except ConfigurationError as error:
+        yield Finding("HTTPS", ok=False, says=str(error))
+    try:
+        if (door := tls.mqtt(settings)) is not None:
+            yield _certificate("MQTT TLS", door.certificates)
+            host = door.host or settings.mqtt_host or settings.host
+            yield _port("MQTT TLS port", host, door.port, "CARDUME_MQTT_TLS_PORT")
+    except ConfigurationError as error:
+        yield Finding("MQTT TLS", ok=False, says=str(error))
+
+
+def _certificate(what: str, certificates: Certificates) -> Finding:
+    left = (certificates.expires - SystemClock().now()) / DAY
+    until = datetime.fromtimestamp(certificates.expires, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if left <= 0:
+        return Finding(what, ok=False, says=f"the certificate expired on {until}: renew it")
+    hurry = ": renew it soon" if left < SOON else ""
+    return Finding(what, ok=True, says=f"certificate valid until {until}{hurry}")
+
+
 def _answers(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), 1.0).close()
@@ -121,10 +188,12 @@ def _answers(host: str, port: int) -> bool:
 def _database(settings: Settings) -> Finding:
     """Without creating or migrating one: a doctor changes nothing."""
     try:
-        url = checked_url(settings.database_url)
+        backend = backend_for(settings.database_url)
     except ConfigurationError as error:
         return Finding("database", ok=False, says=str(error))
-    path = Path(str(url.database).removeprefix("file:"))
+    if not isinstance(backend, Sqlite):
+        return _server(backend)
+    path = Path(str(backend.url.database).removeprefix("file:"))
     if not path.exists():
         return _creatable(path)
     try:
@@ -132,6 +201,39 @@ def _database(settings: Settings) -> Finding:
             return _schema(path, database)
     except sqlite3.Error as error:
         return Finding("database", ok=False, says=f"{path} cannot be used: {error}")
+
+
+def _owner(settings: Settings) -> Iterator[Finding]:
+    """Whether a server has the database, and lives; as far as can be said without watching it."""
+    try:
+        backend = backend_for(settings.database_url)
+    except ConfigurationError:
+        return  # said already
+    owner = asyncio.run(look(backend))
+    if owner is None:
+        yield Finding("owner", ok=True, says="no server has the database")
+    elif is_alive(owner, this_process(), one_machine=isinstance(backend, Sqlite)):
+        yield Finding("owner", ok=False, says=f"in use ({owner}): a second server will not start")
+    else:
+        yield Finding("owner", ok=True, says=f"gone ({owner}): the next server takes over")
+
+
+def _server(backend: Backend) -> Finding:
+    """As `_database`, of a server: it has to be there, and nothing is made in it."""
+    try:
+        held, empty = asyncio.run(migrate.state(backend))
+    except ConfigurationError as error:
+        return Finding("database", ok=False, says=str(error))
+    known = revisions()
+    if held is None and not empty:
+        says = f"{backend.where} is the database of something else"
+        return Finding("database", ok=False, says=says)
+    if held is not None and held not in known:
+        return Finding("database", ok=False, says=f"{backend.where} was made by a newer Cardume")
+    if held != known[0]:
+        says = f"{backend.where} is brought up to date at the next start"
+        return Finding("database", ok=True, says=says)
+    return Finding("database", ok=True, says=f"{backend.where}, schema up to date")
 
 
 def _schema(path: Path, database: sqlite3.Connection) -> Finding:

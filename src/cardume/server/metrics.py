@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.security import HTTPBearer
+from fastapi import APIRouter, HTTPException, Request
 from prometheus_client import CollectorRegistry, GCCollector, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -28,10 +27,11 @@ from cardume.mqtt.listener import ListenerStats
 from cardume.server.meters import MeteredEngine, TimedHandshakes, Words
 from cardume.transports.fastapi import Hub, current_identity
 from cardume.transports.problems import ProblemRoute
-from cardume.transports.requests import ApiKey, is_key
+from cardume.transports.requests import ApiKey, Bearer, is_key
 from cardume.wire import codes
 
-_Bearer = Annotated[object, Depends(HTTPBearer(auto_error=False))]
+if TYPE_CHECKING:  # it needs paho, which is an extra
+    from cardume.mqtt.link import LinkStats
 
 _HANDSHAKES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _DELIVERIES = (0.0001, 0.0002, 0.0005, *_HANDSHAKES)
@@ -41,6 +41,12 @@ class Waterside(Protocol):
     """What devices do."""
 
     def mqtt(self) -> ListenerStats: ...
+
+    def hearing(self) -> str:
+        """Whether devices are heard: up, resync or down."""
+
+    def link(self) -> LinkStats | None:
+        """The link to a broker; None where devices come to the listener."""
 
     def rejected(self) -> Mapping[str, int]:
         """Readings and messages that were not taken, by reason."""
@@ -105,7 +111,7 @@ class Metrics:
         self._route()
 
     def _route(self) -> None:
-        async def metrics(request: Request, _shown: _Bearer, key: ApiKey = None) -> Response:
+        async def metrics(request: Request, _shown: Bearer, key: ApiKey = None) -> Response:
             """Numbers for Prometheus; with the API key, or an admin's or a service's token."""
             await self._check(request, key)
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -199,6 +205,23 @@ class _WatersideNumbers(Collector):
         self._waterside = waterside
 
     def collect(self) -> Iterator[Metric]:
+        state = self._waterside.hearing()
+        hearing = {name: int(name == state) for name in ("up", "resync", "down")}
+        yield _gauges("hub_link", "1: the state of the hub's own link", "state", hearing)
+        link = self._waterside.link()
+        yield from self._listener() if link is None else self._link(link)
+        rejected = self._waterside.rejected()
+        yield _counts("readings_rejected", "Device messages not taken", "reason", rejected)
+
+    def _link(self, stats: LinkStats) -> Iterator[Metric]:
+        yield _gauge("mqtt_link_up", "1: the broker lets us hear", stats.up)
+        yield _gauge("mqtt_link_in_flight", "Messages not acknowledged yet", stats.in_flight)
+        yield _count("mqtt_link_reconnects", "Links after the first", stats.reconnects)
+        yield _count("mqtt_received", "PUBLISH packets of the broker", stats.received)
+        yield _count("mqtt_faults", "Unexpected failures", stats.faults)
+        yield _counts("mqtt_drops", "Passed over", "reason", stats.drops)
+
+    def _listener(self) -> Iterator[Metric]:
         stats = self._waterside.mqtt()
         yield _gauge("mqtt_connections", "MQTT connections now", stats.connections)
         yield _gauge("mqtt_parked_sessions", "Sessions of clients away", stats.parked_sessions)
@@ -207,8 +230,6 @@ class _WatersideNumbers(Collector):
         yield _count("mqtt_sent", "PUBLISH packets to clients", stats.sent)
         yield _count("mqtt_faults", "Unexpected failures", stats.faults)
         yield _counts("mqtt_drops", "Refused, dropped or cut", "reason", stats.drops)
-        rejected = self._waterside.rejected()
-        yield _counts("readings_rejected", "Device messages not taken", "reason", rejected)
 
 
 def _gauge(name: str, help: str, value: float) -> Metric:

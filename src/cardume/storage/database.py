@@ -1,45 +1,37 @@
 """One seam between truth and announcement: `write()` commits, then publishes what was emitted.
 
-SQLite has one writer: a pool of one connection, BEGIN IMMEDIATE, checkpoints there. Readers are
-query-only. WAL before SQLite 3.51.3 can corrupt itself when two connections write or checkpoint
-(sqlite.org/wal.html, "the WAL-reset bug"); with one it cannot.
+There is one writer: transactions run one after the other, those of other processes on the same
+database included. What a database is like, SQLite or PostgreSQL, is behind `Backend`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Protocol, Self
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NoReturn, Protocol, Self
 
 import msgspec
-from sqlalchemy import Executable, Insert, event, text
+from sqlalchemy import Executable, Insert
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from cardume.errors import CardumeError, ConfigurationError, Invalid, Unavailable
-from cardume.storage.migrate import upgrade
-from cardume.storage.sqlite import (
-    OUT_OF_REACH,
-    begin_immediate,
-    checked_url,
-    is_ours,
-    prepare_reader,
-    prepare_writer,
-    probe,
-)
-from cardume.storage.statements import driver_sql
+from cardume.errors import CardumeError, Invalid, Unavailable
+from cardume.storage.backend import OUT_OF_REACH, Backend, Fault
+from cardume.storage.migrate import bring_up_to_date
+from cardume.storage.statements import Spellings
+from cardume.storage.urls import backend_for
 
 logger = logging.getLogger("cardume.storage")
-
-READERS = 4
 
 EMITS_PER_TURN = 32
 """Publications after which the loop has a turn: connections write what they were given, and a large
 batch does not look to them as if they had fallen behind."""
+
+SETTLED_WITHIN = 10.0
+"""Seconds that we ask what became of a commit without an answer, before `Unavailable`."""
 
 
 class Publish(Protocol):
@@ -48,6 +40,18 @@ class Publish(Protocol):
     def __call__(
         self, channel: str, type: str | None, data: Any, /, *, key: str | None, source: str | None
     ) -> Awaitable[object]: ...
+
+
+class Lose(Protocol):
+    """`Hub.lose`: have everybody on a channel start over, from the snapshot."""
+
+    def __call__(self, channel: str, /) -> Awaitable[object]: ...
+
+
+class Reader(Protocol):
+    """A connection that reads, or an open transaction."""
+
+    async def execute(self, statement: Executable, /) -> CursorResult[Any]: ...
 
 
 class Emit(msgspec.Struct, frozen=True):
@@ -63,24 +67,35 @@ class Emit(msgspec.Struct, frozen=True):
 class Write:
     """An open transaction. What it emits is published after the commit, in commit order."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, backend: Backend, number: int | None) -> None:
         self._connection = connection
+        self._backend = backend
+        self.number = number
+        """By which the database can be asked later what became of it."""
         self.emits: list[Emit] = []
         self.kept: list[Callable[[], object]] = []
 
-    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+    async def execute(
+        self, statement: Executable | Spellings, parameters: Any = None
+    ) -> CursorResult[Any]:
         """Run a statement; a list of parameter sets runs it for each."""
-        result: CursorResult[Any] = await self._connection.execute(statement, parameters)
+        result: CursorResult[Any] = await self._connection.execute(
+            self._spelled(statement), parameters
+        )
         return result
 
-    async def execute_rows(self, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> int:
+    async def execute_rows(
+        self, statement: Insert | Spellings, rows: Sequence[tuple[Any, ...]]
+    ) -> int:
         """Insert rows whose values are in the order of the table's columns; how many there are new.
 
         They go to the driver as they are, past SQLAlchemy's work for each row and its types.
         """
-        sql = driver_sql(statement, self._connection.dialect)
-        result = await self._connection.exec_driver_sql(sql, list(rows))
-        return result.rowcount
+        insert = self._spelled(statement)
+        return await self._backend.execute_rows(self._connection, insert, rows)
+
+    def _spelled(self, statement: Any) -> Any:
+        return statement if isinstance(statement, Executable) else statement[self._backend.name]
 
     def emit(
         self,
@@ -100,14 +115,19 @@ class Write:
 
 
 class Storage:
-    """The database behind the apps, by URL; an async context manager that may be entered again."""
+    """The database behind the apps, by URL; an async context manager that may be entered again.
 
-    def __init__(self, url: str, publish: Publish) -> None:
-        self._url = checked_url(url)
+    `lose` is called with the channel of an event that is committed and could not be published.
+    """
+
+    def __init__(self, url: str, publish: Publish, lose: Lose | None = None) -> None:
+        self._backend = backend_for(url)
         self._publish = publish
+        self._lose = lose
         self._turn = asyncio.Lock()
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
+        self._in_doubt: Write | None = None
         self._opened = 0
         self.healthy = True
         """Whether the last transaction was kept."""
@@ -129,23 +149,9 @@ class Storage:
         Raises:
             ConfigurationError: there is no database to be had at this URL.
         """
-        self._writer = create_async_engine(self._url, pool_size=1, max_overflow=0)
-        self._reader = create_async_engine(self._url, pool_size=READERS, max_overflow=0)
-        event.listen(self._writer.sync_engine, "connect", prepare_writer)
-        event.listen(self._writer.sync_engine, "begin", begin_immediate)
-        event.listen(self._reader.sync_engine, "connect", prepare_reader)
-        try:
-            await asyncio.to_thread(probe, self._url, self._writer.dialect)
-            async with self._writer.begin() as connection:
-                await connection.run_sync(upgrade)
-                # Changes nothing, but says now and not at the first reading if nothing can be.
-                await connection.execute(text("UPDATE alembic_version SET version_num=version_num"))
-        except BaseException as error:
-            await self.close()  # a connection left open keeps its thread, and that the process
-            if not isinstance(error, DBAPIError | sqlite3.Error):
-                raise
-            where, why = self._url.render_as_string(), getattr(error, "orig", error)
-            raise ConfigurationError(f"the database at {where} cannot be used: {why}") from error
+        await bring_up_to_date(self._backend)
+        self._writer = self._backend.writer()
+        self._reader = self._backend.reader()
 
     async def close(self) -> None:
         """Let go; the writer last, so that it is the one that checkpoints."""
@@ -154,6 +160,7 @@ class Storage:
         if reader is not None:
             await reader.dispose()
         if writer is not None:
+            await self._backend.sign_off(writer)
             await writer.dispose()
 
     @asynccontextmanager
@@ -172,17 +179,16 @@ class Storage:
                 raise Unavailable("the database is closed")
             try:
                 async with self._writer.connect() as connection:
-                    await connection.begin()
-                    write = Write(connection)
+                    if self._in_doubt is not None:
+                        await self._settle(connection, self._in_doubt)
+                    number = await self._backend.take_signed_turn(connection)
+                    write = Write(connection, self._backend, number)
                     yield write
                     await _to_the_end(self._keep(connection, write))
             except OverflowError:
                 raise Invalid("a number has more than 64 bits") from None
             except OUT_OF_REACH as error:
-                if is_ours(error):
-                    raise
-                self._failed(error)
-                raise Unavailable("the database did not keep it") from error
+                self._raise(error, "the database did not keep it", wrote=True)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -200,13 +206,19 @@ class Storage:
         except OverflowError:
             raise Invalid("a number has more than 64 bits") from None
         except OUT_OF_REACH as error:
-            if is_ours(error):
-                raise
-            raise Unavailable("the database did not answer") from error
+            self._raise(error, "the database did not answer")
 
     async def _keep(self, connection: AsyncConnection, write: Write) -> None:
-        await connection.commit()
+        try:
+            await connection.commit()
+        except DBAPIError as error:
+            lost = self._backend.fault(error) is Fault.AWAY
+            if write.number is None or not lost or not await self._was_kept_after_all(write):
+                raise
         self.healthy = True
+        await self._announce(write)
+
+    async def _announce(self, write: Write) -> None:
         for callback in write.kept:
             try:
                 callback()
@@ -220,17 +232,66 @@ class Storage:
                     emit.channel, emit.type, emit.data, key=emit.key, source=emit.source
                 )
             except Exception as error:
-                # Kept is kept: subscribers learn of the gap by their positions. And whoever
-                # wrote must not take it for lost and write it again.
-                bug = None if isinstance(error, CardumeError) else error
-                name = type(error).__name__
-                logger.error("a committed event was not published: %s", name, exc_info=bug)
+                # Kept is kept: whoever wrote must not take it for lost and write it again.
+                _complain("a committed event was not published", error)
+                await self._tell_of_the_gap(emit.channel)
 
-    def _failed(self, error: Exception) -> None:
-        if self.healthy:
-            cause = getattr(error, "orig", None) or type(error).__name__
-            logger.error("a transaction was not kept: %s", ascii(str(cause))[:200])
-        self.healthy = False
+    async def _tell_of_the_gap(self, channel: str) -> None:
+        """No offset is missing where nothing was published: subscribers would never know."""
+        if self._lose is None:
+            return
+        try:
+            await self._lose(channel)
+        except Exception as error:
+            _complain("nor could those on its channel be told", error)
+
+    async def _was_kept_after_all(self, write: Write) -> bool:
+        """What became of a transaction when the connection was lost in the middle of its commit.
+
+        If nobody can say in time, whoever writes next will know first (`_settle`).
+        """
+        self._in_doubt = write
+        engine = self._backend.migrator()  # our one connection is still in use
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_WITHIN):
+                while True:
+                    try:
+                        async with engine.connect() as connection:
+                            return await self._became(connection, write)
+                    except OUT_OF_REACH:
+                        await asyncio.sleep(0.1)
+        return False
+
+    async def _became(self, connection: AsyncConnection, write: Write) -> bool:
+        assert write.number is not None
+        await self._backend.take_turn(connection)
+        kept = await self._backend.was_kept(connection, write.number)
+        await connection.rollback()
+        self._in_doubt = None
+        return kept
+
+    async def _settle(self, connection: AsyncConnection, write: Write) -> None:
+        """Announce what turns out to be kept, before anything that is decided after it."""
+        if await self._became(connection, write):
+            await _to_the_end(self._announce(write))
+
+    def _raise(self, error: Exception, says: str, *, wrote: bool = False) -> NoReturn:
+        match self._backend.fault(error):
+            case Fault.OURS:
+                raise error
+            case Fault.VALUE:
+                raise Invalid(f"a value fits no row: {self._backend.reason(error)}") from None
+        if wrote:
+            if self.healthy:
+                cause = ascii(self._backend.reason(error))[:200]
+                logger.error("a transaction was not kept: %s", cause)
+            self.healthy = False
+        raise Unavailable(says) from error
+
+
+def _complain(what: str, error: Exception) -> None:
+    bug = None if isinstance(error, CardumeError) else error
+    logger.error("%s: %s", what, type(error).__name__, exc_info=bug)
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

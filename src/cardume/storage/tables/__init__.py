@@ -13,14 +13,16 @@ from cardume.storage.tables.aquarium import (
     inflight,
     members,
     readings,
+    rollups,
     rule_states,
     sensors,
     targets,
 )
 from cardume.storage.tables.base import metadata
 from cardume.storage.tables.cards import boards, cards
+from cardume.storage.tables.commands import device_commands
 from cardume.storage.tables.executions import execution_logs, executions
-from cardume.storage.tables.house import sequences, users
+from cardume.storage.tables.house import ownership, sequences, users
 
 __all__ = [
     "agents",
@@ -29,6 +31,7 @@ __all__ = [
     "aquariums",
     "boards",
     "cards",
+    "device_commands",
     "device_events",
     "devices",
     "execution_logs",
@@ -36,8 +39,10 @@ __all__ = [
     "inflight",
     "members",
     "metadata",
+    "ownership",
     "proposals",
     "readings",
+    "rollups",
     "rule_states",
     "sensors",
     "sequences",

@@ -10,9 +10,7 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
-    String,
     Table,
     Text,
     UniqueConstraint,
@@ -20,44 +18,41 @@ from sqlalchemy import (
 )
 
 from cardume.storage.tables.base import metadata
+from cardume.storage.types import Number, chars
 
 
 def _aquarium() -> Column[int]:
     return Column(
-        "aquarium_id", Integer, ForeignKey("aquariums.id", ondelete="CASCADE"), nullable=False
+        "aquarium_id", Number, ForeignKey("aquariums.id", ondelete="CASCADE"), nullable=False
     )
 
 
 aquariums = Table(
     "aquariums",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", String(200), nullable=False),
-    Column("kind", String(32), nullable=False),
+    Column("id", Number, primary_key=True),
+    Column("name", chars(200), nullable=False),
+    Column("kind", chars(32), nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("created_by", String(255), nullable=False),
+    Column("created_by", chars(255), nullable=False),
     sqlite_autoincrement=True,  # an id that came back would let an old token in
 )
 
 members = Table(
     "members",
     metadata,
-    Column(
-        "aquarium_id", Integer, ForeignKey("aquariums.id", ondelete="CASCADE"), primary_key=True
-    ),
-    Column("sub", String(255), primary_key=True),
-    Column("role", String(32), nullable=False),
+    Column("aquarium_id", Number, ForeignKey("aquariums.id", ondelete="CASCADE"), primary_key=True),
+    Column("sub", chars(255), primary_key=True),
+    Column("role", chars(32), nullable=False),
     Index("ix_members_sub", "sub"),
 )
 
 targets = Table(
     "targets",
     metadata,
-    Column(
-        "aquarium_id", Integer, ForeignKey("aquariums.id", ondelete="CASCADE"), primary_key=True
-    ),
-    Column("metric", String(64), primary_key=True),
-    Column("unit", String(16), nullable=False),
+    Column("aquarium_id", Number, ForeignKey("aquariums.id", ondelete="CASCADE"), primary_key=True),
+    Column("metric", chars(64), primary_key=True),
+    Column("unit", chars(16), nullable=False),
     Column("low", Double),
     Column("high", Double),
 )
@@ -65,17 +60,17 @@ targets = Table(
 sensors = Table(
     "sensors",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     _aquarium(),
-    Column("device_id", String(64)),
-    Column("name", String(64), nullable=False),
-    Column("metric", String(64), nullable=False),
-    Column("source", String(200), nullable=False),
-    Column("unit", String(16)),
+    Column("device_id", chars(64)),
+    Column("name", chars(64), nullable=False),
+    Column("metric", chars(64), nullable=False),
+    Column("source", chars(200), nullable=False),
+    Column("unit", chars(16)),
     Column("value", Double),
     Column("measured_at", Double),
     Column("reading_id", BigInteger),
-    Column("origin", String(16)),
+    Column("origin", chars(16)),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("aquarium_id", "source"),
     sqlite_autoincrement=True,
@@ -86,22 +81,20 @@ readings = Table(
     "readings",
     metadata,
     # INTEGER is SQLite's own row id: BIGINT would be an index of its own, written for each reading.
-    Column(
-        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
-    ),
+    Column("id", Number, primary_key=True, autoincrement=False),
     _aquarium(),
-    Column("sensor_id", Integer, nullable=False),
-    Column("device_id", String(64)),
-    Column("metric", String(64), nullable=False),
+    Column("sensor_id", Number, nullable=False),
+    Column("device_id", chars(64)),
+    Column("metric", chars(64), nullable=False),
     Column("value", Double, nullable=False),
-    Column("unit", String(16)),
+    Column("unit", chars(16)),
     Column("measured_at", Double, nullable=False),
     Column("received_at", Double, nullable=False),
-    Column("origin", String(16), nullable=False),
-    Column("entered_by", String(255)),
+    Column("origin", chars(16), nullable=False),
+    Column("entered_by", chars(255)),
     Column("note", Text),
-    Column("identity", String(400)),
-    Column("ts_raw", String(64)),
+    Column("identity", chars(400)),
+    Column("ts_raw", chars(64)),
     Index("ix_readings_series", "aquarium_id", "metric", "measured_at"),
     Index(
         "ix_readings_identity",
@@ -113,11 +106,29 @@ readings = Table(
     ),
 )
 
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("aquarium_id", Number, ForeignKey("aquariums.id", ondelete="CASCADE"), primary_key=True),
+    Column("metric", chars(64), primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("sensor_id", Number, primary_key=True, autoincrement=False),
+    Column("low", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("total", Double, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What is left of the readings of an hour (since 1970) that are not in `readings` any more.
+
+A reading is in one of the two tables and never in both. `total` is the sum of the values divided
+by 2^32, which loses nothing and cannot overflow."""
+
 inflight = Table(
     "inflight",
     metadata,
-    Column("session", String(400), primary_key=True),
-    Column("packet_id", Integer, primary_key=True),
+    Column("session", chars(400), primary_key=True),
+    Column("packet_id", Number, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
     Column("at", Double, nullable=False),
     sqlite_with_rowid=False,
@@ -127,21 +138,22 @@ inflight = Table(
 devices = Table(
     "devices",
     metadata,
-    Column("device_id", String(64), primary_key=True),
+    Column("device_id", chars(64), primary_key=True),
     _aquarium(),
-    Column("name", String(200)),
-    Column("key_hash", String(64), nullable=False),
+    Column("name", chars(200)),
+    Column("key_hash", chars(64), nullable=False),
     Column("expected_interval", Double),
-    Column("status", String(16), nullable=False),
+    Column("status", chars(16), nullable=False),
     Column("status_since", Double, nullable=False),
-    Column("reason", String(32), nullable=False),
+    Column("reason", chars(32), nullable=False),
     Column("last_seen_at", Double),
     Column("hold_until", Double),
-    Column("hold_reason", String(32)),
-    Column("session", String(64)),
+    Column("hold_reason", chars(32)),
+    Column("session", chars(64)),
     Column("connected", Boolean, nullable=False),
     Column("wake_in", Double),
-    Column("state_version", Integer, nullable=False),
+    Column("state_version", Number, nullable=False),
+    Column("doubts", Number, nullable=False, server_default="0"),
     Column("report", JSON),
     Column("created_at", Double, nullable=False),
     Index("ix_devices_aquarium_id", "aquarium_id"),
@@ -150,36 +162,38 @@ devices = Table(
 device_events = Table(
     "device_events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column(
         "device_id",
-        String(64),
+        chars(64),
         ForeignKey("devices.device_id", ondelete="CASCADE"),
         nullable=False,
     ),
     _aquarium(),
     Column("at", Double, nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("previous", String(16), nullable=False),
-    Column("reason", String(32), nullable=False),
-    Column("state_version", Integer, nullable=False),
+    Column("status", chars(16), nullable=False),
+    Column("previous", chars(16), nullable=False),
+    Column("reason", chars(32), nullable=False),
+    Column("state_version", Number, nullable=False),
+    Column("command_id", chars(64)),
     Index("ix_device_events_device_id_at", "device_id", "at"),
     sqlite_autoincrement=True,
 )
+"""Changes of a device's status; where there is a `command_id`, of that command's."""
 
 alert_rules = Table(
     "alert_rules",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     _aquarium(),
-    Column("name", String(200)),
-    Column("metric", String(64), nullable=False),
-    Column("sensor_id", Integer),
+    Column("name", chars(200)),
+    Column("metric", chars(64), nullable=False),
+    Column("sensor_id", Number),
     Column("low", Double),
     Column("high", Double),
     Column("low_critical", Double),
     Column("high_critical", Double),
-    Column("severity", String(16), nullable=False),
+    Column("severity", chars(16), nullable=False),
     Column("deadband", Double, nullable=False),
     Column("for_seconds", Double, nullable=False),
     Column("clear_seconds", Double, nullable=False),
@@ -192,40 +206,40 @@ alert_rules = Table(
 rule_states = Table(
     "rule_states",
     metadata,
-    Column("rule_id", Integer, ForeignKey("alert_rules.id", ondelete="CASCADE"), primary_key=True),
-    Column("sensor_id", Integer, primary_key=True),
+    Column("rule_id", Number, ForeignKey("alert_rules.id", ondelete="CASCADE"), primary_key=True),
+    Column("sensor_id", Number, primary_key=True),
     Column("state", JSON, nullable=False),
 )
 
 alerts = Table(
     "alerts",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     _aquarium(),
-    Column("device_id", String(64)),
-    Column("rule_id", Integer),
-    Column("dedupe_key", String(250), nullable=False),
-    Column("kind", String(32), nullable=False),
-    Column("severity", String(16), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("title", String(300), nullable=False),
+    Column("device_id", chars(64)),
+    Column("rule_id", Number),
+    Column("dedupe_key", chars(250), nullable=False),
+    Column("kind", chars(32), nullable=False),
+    Column("severity", chars(16), nullable=False),
+    Column("state", chars(16), nullable=False),
+    Column("title", chars(300), nullable=False),
     Column("message", Text, nullable=False),
-    Column("metric", String(64)),
+    Column("metric", chars(64)),
     Column("value", Double),
     Column("threshold", Double),
     Column("peak_value", Double),
-    Column("occurrences", Integer, nullable=False),
+    Column("occurrences", Number, nullable=False),
     Column("started_at", Double, nullable=False),
     Column("last_occurred_at", Double, nullable=False),
     Column("cleared_at", Double),
-    Column("clear_reason", String(64)),
+    Column("clear_reason", chars(64)),
     Column("clear_after", Double),
     Column("acked_at", Double),
-    Column("acked_by", String(255)),
+    Column("acked_by", chars(255)),
     Column("ack_note", Text),
     Column("shelved_until", Double),
     Column("shelve_reason", Text),
-    Column("version", Integer, nullable=False),
+    Column("version", Number, nullable=False),
     Index(
         "ix_alerts_open",
         "dedupe_key",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from cardume.storage.types import Number, chars
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -14,17 +16,17 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "agents",
-        sa.Column("agent_id", sa.String(length=100), nullable=False),
-        sa.Column("agent_type", sa.String(length=64), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=True),
-        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("agent_id", chars(100), nullable=False),
+        sa.Column("agent_type", chars(64), nullable=False),
+        sa.Column("name", chars(200), nullable=True),
+        sa.Column("status", chars(16), nullable=False),
         sa.Column("capabilities", sa.JSON(), nullable=False),
         sa.Column("config", sa.JSON(), nullable=False),
         sa.Column("lease_seconds", sa.Double(), nullable=True),
         sa.Column("heartbeat_at", sa.Double(), nullable=True),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", Number, nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("created_by", sa.String(length=255), nullable=False),
+        sa.Column("created_by", chars(255), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("agent_id", name=op.f("pk_agents")),
     )
@@ -35,31 +37,31 @@ def upgrade() -> None:
 
     op.create_table(
         "boards",
-        sa.Column("board_id", sa.String(length=64), nullable=False),
+        sa.Column("board_id", chars(64), nullable=False),
         sa.Column("columns", sa.JSON(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", Number, nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.Column("updated_by", sa.String(length=255), nullable=False),
+        sa.Column("updated_by", chars(255), nullable=False),
         sa.PrimaryKeyConstraint("board_id", name=op.f("pk_boards")),
     )
     op.create_table(
         "executions",
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("execution_id", sa.String(length=32), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("number", Number, nullable=False),
+        sa.Column("execution_id", chars(32), nullable=False),
+        sa.Column("name", chars(200), nullable=False),
         sa.Column("command", sa.Text(), nullable=True),
-        sa.Column("card_id", sa.String(length=64), nullable=True),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("reason", sa.String(length=32), nullable=True),
+        sa.Column("card_id", chars(64), nullable=True),
+        sa.Column("status", chars(16), nullable=False),
+        sa.Column("reason", chars(32), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
-        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("exit_code", Number, nullable=True),
         sa.Column("progress", sa.JSON(), nullable=True),
         sa.Column("first_seq", sa.BigInteger(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("log_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("created_by", sa.String(length=255), nullable=False),
-        sa.Column("key_hash", sa.String(length=64), nullable=False),
+        sa.Column("version", Number, nullable=False),
+        sa.Column("created_by", chars(255), nullable=False),
+        sa.Column("key_hash", chars(64), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("finished_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_executions")),
@@ -72,13 +74,13 @@ def upgrade() -> None:
 
     op.create_table(
         "proposals",
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("topic", sa.String(length=200), nullable=False),
+        sa.Column("number", Number, nullable=False),
+        sa.Column("topic", chars(200), nullable=False),
         sa.Column("value", sa.JSON(), nullable=True),
         sa.Column("quorum", sa.Double(), nullable=False),
-        sa.Column("decision", sa.String(length=16), nullable=True),
+        sa.Column("decision", chars(16), nullable=True),
         sa.Column("approval_rate", sa.Double(), nullable=True),
-        sa.Column("proposed_by", sa.String(length=255), nullable=False),
+        sa.Column("proposed_by", chars(255), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("deadline", sa.Double(), nullable=False),
         sa.Column("decided_at", sa.Double(), nullable=True),
@@ -90,28 +92,28 @@ def upgrade() -> None:
 
     op.create_table(
         "sequences",
-        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("name", chars(100), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_sequences")),
     )
     op.create_table(
         "tasks",
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("task_type", sa.String(length=64), nullable=False),
-        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("number", Number, nullable=False),
+        sa.Column("task_type", chars(64), nullable=False),
+        sa.Column("priority", Number, nullable=False),
         sa.Column("payload", sa.JSON(), nullable=False),
-        sa.Column("required_capability", sa.String(length=64), nullable=True),
+        sa.Column("required_capability", chars(64), nullable=True),
         sa.Column("lease_seconds", sa.Double(), nullable=True),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("agent_id", sa.String(length=100), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("max_attempts", sa.Integer(), nullable=False),
+        sa.Column("status", chars(16), nullable=False),
+        sa.Column("agent_id", chars(100), nullable=True),
+        sa.Column("attempts", Number, nullable=False),
+        sa.Column("max_attempts", Number, nullable=False),
         sa.Column("deadline", sa.Double(), nullable=True),
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", Number, nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("created_by", sa.String(length=255), nullable=False),
+        sa.Column("created_by", chars(255), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
         sa.Column("assigned_at", sa.Double(), nullable=True),
         sa.Column("started_at", sa.Double(), nullable=True),
@@ -125,27 +127,27 @@ def upgrade() -> None:
 
     op.create_table(
         "terms",
-        sa.Column("term", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("leader_id", sa.String(length=100), nullable=False),
-        sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("term", Number, autoincrement=False, nullable=False),
+        sa.Column("leader_id", chars(100), nullable=False),
+        sa.Column("reason", chars(32), nullable=False),
         sa.Column("elected_at", sa.Double(), nullable=False),
         sa.Column("vacated_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("term", name=op.f("pk_terms")),
     )
     op.create_table(
         "cards",
-        sa.Column("card_id", sa.String(length=64), nullable=False),
-        sa.Column("board_id", sa.String(length=64), nullable=False),
-        sa.Column("column_id", sa.String(length=64), nullable=False),
-        sa.Column("title", sa.String(length=300), nullable=False),
+        sa.Column("card_id", chars(64), nullable=False),
+        sa.Column("board_id", chars(64), nullable=False),
+        sa.Column("column_id", chars(64), nullable=False),
+        sa.Column("title", chars(300), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
-        sa.Column("position", sa.String(length=255), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("position", chars(255), nullable=False),
+        sa.Column("version", Number, nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("created_by", sa.String(length=255), nullable=False),
+        sa.Column("created_by", chars(255), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.Column("updated_by", sa.String(length=255), nullable=False),
+        sa.Column("updated_by", chars(255), nullable=False),
         sa.ForeignKeyConstraint(
             ["board_id"], ["boards.board_id"], name=op.f("fk_cards_board_id"), ondelete="CASCADE"
         ),
@@ -156,10 +158,10 @@ def upgrade() -> None:
 
     op.create_table(
         "execution_logs",
-        sa.Column("execution", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("execution", Number, autoincrement=False, nullable=False),
         sa.Column(
             "last_seq",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            Number,
             autoincrement=False,
             nullable=False,
         ),
@@ -176,11 +178,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "votes",
-        sa.Column("proposal", sa.Integer(), nullable=False),
-        sa.Column("agent_id", sa.String(length=100), nullable=False),
+        sa.Column("proposal", Number, nullable=False),
+        sa.Column("agent_id", chars(100), nullable=False),
         sa.Column("approve", sa.Boolean(), nullable=True),
         sa.Column("voted_at", sa.Double(), nullable=True),
-        sa.Column("voted_by", sa.String(length=255), nullable=True),
+        sa.Column("voted_by", chars(255), nullable=True),
         sa.ForeignKeyConstraint(
             ["proposal"], ["proposals.number"], name=op.f("fk_votes_proposal"), ondelete="CASCADE"
         ),

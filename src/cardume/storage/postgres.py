@@ -1,0 +1,300 @@
+"""What is PostgreSQL's own: its URLs, its faults, how its connections are prepared.
+
+One transaction at a time writes, in this process and in all others on the same database: each
+takes an advisory lock first. Readers see one moment for as long as they read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from sqlalchemy import BigInteger, Insert, NullPool, Text, bindparam, delete, event, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from cardume.errors import ConfigurationError
+from cardume.storage.backend import READERS, Fault
+from cardume.storage.statements import arrays_sql
+from cardume.storage.tables import sequences
+
+CONNECT_WITHIN = 10.0
+ANSWER_WITHIN = 30.0
+"""Seconds for one statement. A database that hangs must not hold the one writer for ever."""
+
+LOCK_WITHIN = "5s"
+IDLE_WITHIN = "20s"
+"""For how long a process may hold the writer's turn and do nothing: one that was paused in the
+middle of a transaction loses it, and its connection."""
+
+SIGN_OFF_WITHIN = 2.0
+
+OLDEST = 13
+"""Major version."""
+
+# Any number will do, if it is always the same; locks of other databases are others.
+_LOCK = "pg_advisory_xact_lock(7237106932531096)"
+_TURN = text(f"SELECT {_LOCK}")
+_SIGNED_TURN = text(
+    f"WITH turn AS MATERIALIZED (SELECT {_LOCK}) "
+    "INSERT INTO sequences (name, value) SELECT :writer, :number FROM turn "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+).bindparams(bindparam("writer", type_=Text), bindparam("number", type_=BigInteger))
+_SIGNED = select(sequences.c.value).where(sequences.c.name == bindparam("writer"))
+_SIGN_OFF = delete(sequences).where(sequences.c.name == bindparam("writer"))
+
+_VALUES = frozenset({"22001", "22003", "22021", "22P05"})
+"""Too long, too large, and text with a NUL, which PostgreSQL keeps in no column."""
+
+_NOT_SENT = "22000"
+"""What asyncpg itself could not encode: a number of more than 64 bits, or a bug of ours."""
+
+_AWAY = frozenset(
+    {
+        "25006",  # read_only_sql_transaction: a standby, or a disk that is
+        "25P03",  # idle_in_transaction_session_timeout
+        "25P04",  # transaction_timeout
+        "28000",  # roles and passwords changed while we ran
+        "28P01",
+        "3D000",  # the database was dropped
+        "40001",
+        "40P01",
+        "55P03",  # lock_not_available
+        "57014",  # query_canceled
+        "XX001",  # data_corrupted
+        "XX002",
+    }
+)
+_AWAY_CLASSES = ("08", "53", "57P", "58")
+"""Connections; disk, memory and connections that are used up; shutdown; input and output."""
+
+_NO_DRIVER = "CARDUME_DATABASE_URL: PostgreSQL needs asyncpg: pip install 'cardume[postgres]'"
+
+
+class Postgres:
+    """A database of a PostgreSQL server."""
+
+    name = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        if find_spec("asyncpg") is None:
+            raise ConfigurationError(_NO_DRIVER)
+        if not url.database:
+            right = "postgresql://user:password@host/database"
+            raise ConfigurationError(f"CARDUME_DATABASE_URL has to name a database: {right}")
+        self.url = url.set(drivername="postgresql+asyncpg", query={})
+        self.where = _shown(url)
+        self._options = dict(url.query)
+        self._connect_within = _seconds(self._options.pop("connect_timeout", None))
+        self._writer = f"writer {secrets.token_hex(8)}"
+        self._numbers = itertools.count(1)
+
+    def writer(self) -> AsyncEngine:
+        engine = self._engine(pool_size=1, max_overflow=0)
+        event.listen(engine.sync_engine, "connect", _prepare_writer)
+        return engine
+
+    def migrator(self) -> AsyncEngine:
+        engine = self._engine(poolclass=NullPool, patient=True)
+        event.listen(engine.sync_engine, "connect", _prepare_writer)
+        return engine
+
+    def reader(self) -> AsyncEngine:
+        engine = self._engine(pool_size=READERS, max_overflow=0, isolation_level="REPEATABLE READ")
+        event.listen(engine.sync_engine, "connect", _prepare_reader)
+        return engine
+
+    def _engine(self, *, patient: bool = False, **more: Any) -> AsyncEngine:
+        options = {"application_name": "cardume", **self._options}
+        arguments: dict[str, Any] = {
+            # asyncpg reads libpq's options there, and takes the rest for settings of the server.
+            "dsn": f"postgresql:///?{urlencode(options, doseq=True)}",
+            "timeout": self._connect_within or CONNECT_WITHIN,
+            "command_timeout": None if patient else ANSWER_WITHIN,
+        }
+        engine = create_async_engine(self.url, hide_parameters=True, connect_args=arguments, **more)
+        event.listen(engine.sync_engine, "do_connect", _connect)
+        event.listen(engine.sync_engine, "checkout", _refuse_a_closed_one)
+        event.listen(engine.sync_engine, "handle_error", _as_lost)
+        return engine
+
+    async def check(self) -> None:
+        engine = self.reader()
+        try:
+            async with engine.connect() as connection:
+                major = int(await connection.scalar(text("SHOW server_version_num")) or 0) // 10_000
+                encoding = await connection.scalar(text("SHOW server_encoding"))
+        except (SQLAlchemyError, TypeError, ValueError) as error:
+            self._refuse(error)
+        finally:
+            await engine.dispose()
+        if major < OLDEST:
+            raise ConfigurationError(
+                f"the database at {self.where} is PostgreSQL {major}; {OLDEST} is the oldest we use"
+            )
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"the database at {self.where} keeps text as {encoding}; "
+                "make it with ENCODING 'UTF8' TEMPLATE template0"
+            )
+
+    def _refuse(self, error: Exception) -> NoReturn:
+        first = _first_cause(error)
+        match _state(error):
+            case "28P01" | "28000":
+                says = "does not let us in: check user and password"
+            case "3D000":
+                says = f"does not exist: make it first, with createdb {self.url.database}"
+            case _ if isinstance(first, TimeoutError):
+                says = "did not answer in time"
+            case _ if isinstance(first, OSError):
+                says = "cannot be reached: is PostgreSQL running there, and the address right?"
+            case _:
+                says = f"cannot be used: {self.reason(error)}"
+        raise ConfigurationError(f"the database at {self.where} {says}") from error
+
+    async def take_turn(self, connection: AsyncConnection) -> None:
+        await connection.begin()
+        await connection.execute(_TURN)
+
+    async def take_signed_turn(self, connection: AsyncConnection) -> int:
+        """The number is kept with what it is the number of.
+
+        `pg_xact_status` would cost less, but after a crash the id of a lost transaction may be
+        given to another one.
+        """
+        number = next(self._numbers)
+        try:
+            await self._sign(connection, number)
+        except DBAPIError as error:
+            if not error.connection_invalidated or isinstance(_first_cause(error), TimeoutError):
+                raise
+            # It had been dead in the pool, and we were the first to notice: the next one is new.
+            await connection.rollback()
+            await self._sign(connection, number)
+        return number
+
+    async def _sign(self, connection: AsyncConnection, number: int) -> None:
+        await connection.begin()
+        await connection.execute(_SIGNED_TURN, {"writer": self._writer, "number": number})
+
+    async def was_kept(self, connection: AsyncConnection, number: int) -> bool:
+        signed = await connection.scalar(_SIGNED, {"writer": self._writer})
+        return signed is not None and signed >= number
+
+    async def sign_off(self, writer: AsyncEngine) -> None:
+        with suppress(SQLAlchemyError, TimeoutError):
+            async with asyncio.timeout(SIGN_OFF_WITHIN), writer.begin() as connection:
+                await connection.execute(_SIGN_OFF, {"writer": self._writer})
+
+    async def execute_rows(
+        self, connection: AsyncConnection, statement: Insert, rows: Sequence[tuple[Any, ...]]
+    ) -> int:
+        sql = arrays_sql(statement, connection.dialect)
+        columns = tuple(map(list, zip(*rows, strict=True)))
+        return (await connection.exec_driver_sql(sql, columns)).rowcount
+
+    def fault(self, error: Exception) -> Fault:
+        state = _state(error)
+        if isinstance(error, IntegrityError):
+            return Fault.OURS
+        if state in _VALUES or (state == _NOT_SENT and "value out of int" in str(error)):
+            return Fault.VALUE
+        if state in _AWAY or str(state).startswith(_AWAY_CLASSES):
+            return Fault.AWAY
+        lost = not isinstance(error, DBAPIError) or error.connection_invalidated
+        return Fault.AWAY if lost or isinstance(error, OperationalError) else Fault.OURS
+
+    def reason(self, error: BaseException) -> str:
+        first = _first_cause(error)  # the driver's own; those around it add its class
+        return (str(first) or type(first).__name__).partition("\n")[0]
+
+
+def _seconds(given: str | tuple[str, ...] | None) -> float | None:
+    try:
+        return None if given is None else float(str(given))
+    except ValueError:
+        message = "CARDUME_DATABASE_URL: connect_timeout is a number of seconds"
+        raise ConfigurationError(message) from None
+
+
+def _shown(url: URL) -> str:
+    """Without the password and without options, which may hold one; a socket's folder stays."""
+    host = url.host or url.query.get("host")
+    socket = host if url.host is None and isinstance(host, str) else None
+    shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
+    return shown.set(query={} if socket is None else {"host": socket}).render_as_string()
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _state(error: BaseException) -> str | None:
+    """The SQLSTATE, if the server gave one."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _connect(dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    driver = dialect.loaded_dbapi
+    try:
+        return dialect.connect(*arguments, **options)
+    except (OSError, driver.asyncpg.PostgresError, driver.asyncpg.InterfaceError) as error:
+        # Refused, unknown host, timeout: nobody wraps these; the others SQLAlchemy does from 2.1.
+        wrapped = driver.OperationalError(str(error), error)
+        wrapped.sqlstate = getattr(error, "sqlstate", None)
+        raise wrapped from error
+
+
+def _prepare_writer(connection: Any, _record: Any) -> None:
+    # An acknowledged reading survives a power cut, whatever the server's default is.
+    connection.run_async(
+        lambda driver: driver.execute(
+            f"SET lock_timeout = '{LOCK_WITHIN}'; "
+            f"SET idle_in_transaction_session_timeout = '{IDLE_WITHIN}'; "
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    )
+
+
+def _prepare_reader(connection: Any, _record: Any) -> None:
+    connection.readonly = True
+
+
+def _refuse_a_closed_one(connection: Any, _record: Any, _proxy: Any) -> None:
+    """A connection that the server has ended is replaced; it costs no round trip to know."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _as_lost(context: ExceptionContext) -> Exception | None:
+    """What broke below the driver, or took too long, leaves a connection in an unknown state.
+
+    `InternalClientError`: the server has said goodbye to a connection that is not closed yet.
+    """
+    first = _first_cause(context.original_exception)
+    driver: Any = context.dialect.loaded_dbapi
+    if not isinstance(first, OSError | driver.asyncpg.InternalClientError):
+        return None
+    context.is_disconnect = True
+    lost = OperationalError(None, None, context.original_exception, hide_parameters=True)
+    lost.connection_invalidated = True
+    return lost
