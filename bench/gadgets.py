@@ -13,12 +13,14 @@ _CONNACK = b"\x20\x02\x00\x00"
 _HOUR = 3600.0
 
 
-def _text(value: str) -> bytes:
+def text(value: str) -> bytes:
+    """A string as MQTT has it: its length in two bytes, then UTF-8."""
     data = value.encode()
     return len(data).to_bytes(2, "big") + data
 
 
-def _packet(first: int, body: bytes) -> bytes:
+def packet(first: int, body: bytes) -> bytes:
+    """A control packet; a body has less than 16 KiB here."""
     size = len(body)
     if size < 128:
         return bytes((first, size)) + body
@@ -61,15 +63,15 @@ class Gadget(asyncio.Protocol):
         self._device_id = device_id
         self._key = key
         self._details = VARIANTS[variant]
-        self._topic = _text(f"aquabook/{device_id}/reading")
+        self._topic = text(f"aquabook/{device_id}/reading")
         self._held = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        head = _text("MQTT") + bytes((4, 0xC2)) + (600).to_bytes(2, "big")
-        login = _text(self._device_id) * 2 + _text(self._key)
-        self._transport.write(_packet(0x10, head + login))
+        head = text("MQTT") + bytes((4, 0xC2)) + (600).to_bytes(2, "big")
+        login = text(self._device_id) * 2 + text(self._key)
+        self._transport.write(packet(0x10, head + login))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.welcome.done():
@@ -102,7 +104,7 @@ class Gadget(asyncio.Protocol):
         for number in range(self.sent, self.sent + room):
             payload = f'{{"metric":"temperature","value":{value},{self._details(number)}}}'
             packet_id = (number % 65_535 + 1).to_bytes(2, "big")
-            packets.append(_packet(0x32, self._topic + packet_id + payload.encode()))
+            packets.append(packet(0x32, self._topic + packet_id + payload.encode()))
         self._transport.write(b"".join(packets))
         self.sent += room
         self.total += room * value

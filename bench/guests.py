@@ -38,6 +38,8 @@ class Visit(msgspec.Struct):
     missed: int
     at_once: int = 256
     """Handshakes under way at a time."""
+    window: int = 0
+    """Bytes that a guest's kernel may take ahead of it; 0: what it likes."""
 
 
 class Guest(Browser):
@@ -60,11 +62,10 @@ class Guest(Browser):
             self._first = b""
 
     def freeze(self) -> None:
-        """Read no more, and let the kernel take as little as it can."""
+        """Read no more."""
         assert self._transport is not None
         self.frozen = True
         self._transport.pause_reading()
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
 
     def cut(self) -> None:
         """As a cable that is pulled: no close frame."""
@@ -207,6 +208,16 @@ class Guests:
 async def _come(visit: Visit, token: str, crew: Guests) -> Guest:
     loop = asyncio.get_running_loop()
     make = partial(Guest, visit, token, crew)
-    _, guest = await loop.create_connection(make, "127.0.0.1", visit.port)
+    knock = socket.socket()
+    knock.setblocking(False)
+    if visit.window:
+        # Before the handshake: it settles how far the server's kernel may run ahead, too.
+        knock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, visit.window)
+    try:
+        await loop.sock_connect(knock, ("127.0.0.1", visit.port))
+    except BaseException:
+        knock.close()
+        raise
+    _, guest = await loop.create_connection(make, sock=knock)
     await guest.greeted
     return guest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
@@ -22,7 +23,7 @@ from cardume.auth.signer import TokenSigner
 from cardume.clock import SystemClock
 
 MIB = 1 << 20
-_UP = re.compile(r"http://[^:]+:(\d+)/, MQTT on [^:]+:(\d+)")
+_UP = re.compile(r"http://[^:]+:(\d+)/(?:, MQTT on [^:]+:(\d+))?(?:, with TLS on [^:]+:(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class House:
         found = _UP.search(process.stdout.readline())
         if found is None:
             raise SystemExit("the server did not start")
-        self.port, self.mqtt_port = int(found[1]), int(found[2])
+        self.port, self.mqtt_port = int(found[1]), int(found[2] or 0)
+        self.tls_port = int(found[3] or 0)
+        self.pid = process.pid
         self._process = psutil.Process(process.pid)
 
     def cpu(self) -> float:
@@ -77,12 +80,25 @@ class House:
 
     def stored(self) -> dict[int, tuple[int, int]]:
         """Count and sum of the stored values, by aquarium."""
-        query = "SELECT aquarium_id, count(*), sum(CAST(value AS INTEGER)) FROM readings GROUP BY 1"
+        query = "SELECT aquarium_id, count(*), sum(CAST(value AS BIGINT)) FROM readings GROUP BY 1"
+        if (url := os.environ.get("CARDUME_DATABASE_URL", "")).startswith("postgres"):
+            return asyncio.run(_stored_at(url, query))
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
         try:
             return {id: (count, total) for id, count, total in connection.execute(query)}
         finally:
             connection.close()
+
+
+async def _stored_at(url: str, query: str) -> dict[int, tuple[int, int]]:
+    """As `House.stored`, of a PostgreSQL that is empty before each run."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        return {id: (count, int(total)) for id, count, total in await connection.fetch(query)}
+    finally:
+        await connection.close()
 
 
 def _post(api: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:

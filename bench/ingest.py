@@ -1,7 +1,7 @@
 """Measures the way of a reading from MQTT QoS 1 to the commit and to the browsers.
 
-    python3 run.py bench             everything, three times: about six minutes
-    python3 run.py bench --quick     once and shortly: about a minute
+    python3 run.py bench ingest            everything, three times: about six minutes
+    python3 run.py bench ingest --quick    once and shortly: about a minute
     python3 run.py bench flood --variant id --seconds 10
 
 What each figure means is in bench/README.md.
@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import platform
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import table
 from browsers import Browsers
 from floor import send_floor
 from gadgets import VARIANTS, Gadgets
@@ -168,26 +167,11 @@ def _measure(name: str, run: Run) -> None:
         for _ in range(run.repeat):
             floors.append(send_floor())
             runs.append(mode(run, variant))
-        columns = {name: [figures[name] for figures in runs] for name in runs[0]}
-        columns["send() floor µs"] = floors
+        columns = table.gathered(runs) | {"send() floor µs": floors}
         if not heading:
-            print("| payload | " + " | ".join(columns) + " |")
-            print("|---" * (len(columns) + 1) + "|")
+            table.head([*columns], before=["payload"])
             heading = True
-        print(f"| {variant} | " + " | ".join(_cell(*column) for column in columns.items()) + " |")
-        sys.stdout.flush()
-
-
-def _cell(name: str, values: list[float]) -> str:
-    if name == "all equal":
-        return "yes" if all(values) else "**NO**"
-    if len(values) == 1:
-        return _number(values[0])
-    return f"{_number(median(values))} ({_number(min(values))}–{_number(max(values))})"  # noqa: RUF001
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        table.row(columns, before=[variant])
 
 
 def main() -> None:

@@ -33,6 +33,14 @@ class Speaker:
         place = answer.json()["result"]
         self.epoch, self.offset = place["epoch"], place["offset"]
 
+    def closes(self, code: int) -> int:
+        """How many connections the server has closed with `code`, as `/metrics` says it."""
+        answer = self._api.get("/metrics")
+        answer.raise_for_status()
+        wanted = f'cardume_closes_total{{code="{code}"}} '
+        lines = (line for line in answer.text.splitlines() if line.startswith(wanted))
+        return int(float(next(lines, "0").rpartition(" ")[2]))
+
     def audience(self) -> int:
         """How many connections the hub has now."""
         answer = self._api.get("/ws/stats", headers=self._admin)

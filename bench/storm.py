@@ -22,6 +22,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+import table
 from floor import send_floor
 from guests import KINDS, Guests, Kind, Visit
 from house import MIB, House, house
@@ -112,17 +113,10 @@ def main() -> None:
     kinds = given.dialect or KINDS
     runs = {kind: measure(given, kind) for kind in kinds}
     print(f"{given.clients} clients, {given.missed} missed; median of {given.storms} storms\n")
-    print("| dialect | " + " | ".join(runs[kinds[0]]) + " |")
-    print("|---" * (1 + len(runs[kinds[0]])) + "|")
+    table.head([*runs[kinds[0]]], before=["dialect"])
     for kind, run in runs.items():
-        print(f"| {kind} | " + " | ".join(_cell(*figure) for figure in run.items()) + " |")
+        table.row(run, before=[kind])
     raise SystemExit(0 if all(run["all whole"] for run in runs.values()) else 1)
-
-
-def _cell(name: str, value: float) -> str:
-    if name == "all whole":
-        return "yes" if value else "**NO**"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, cast
 
+import table
 from browsers import Browser, Browsers
 from floor import send_floor
 from house import House, house
@@ -207,17 +207,9 @@ def main() -> None:
         f"{given.tasks} tasks, {given.agents} agents listening, {given.workers} under way; "
         f"median of {given.repeat}\n"
     )
-    print("| " + " | ".join(runs[0]) + " |")
-    print("|---" * len(runs[0]) + "|")
-    print("| " + " | ".join(_cell(name, [run[name] for run in runs]) for name in runs[0]) + " |")
+    table.head([*runs[0]])
+    table.row(table.gathered(runs))
     raise SystemExit(0 if all(run["all equal"] for run in runs) else 1)
-
-
-def _cell(name: str, values: list[float]) -> str:
-    if name == "all equal":
-        return "yes" if all(values) else "**NO**"
-    value = median(values)
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

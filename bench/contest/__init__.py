@@ -1,0 +1,1 @@
+"""Cardume beside the raw `send()` floor and other servers, on one machine in one run."""
