@@ -12,9 +12,9 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.decoder import Decoder
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import (
     LEVEL,
     LEVEL_5,
     Connack,
@@ -31,7 +31,7 @@ from cardume.mqtt.packets import (
     Subscribe,
     Will,
 )
-from cardume.mqtt.properties import NONE, Properties
+from cardume.mqtt.codec.properties import NONE, Properties
 
 PATIENCE = 8.0
 P = TypeVar("P")

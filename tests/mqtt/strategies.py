@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.packets import (
     LEVEL,
     LEVEL_5,
     NO_LOCAL,
@@ -28,7 +28,7 @@ from cardume.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from cardume.mqtt.properties import NONE, Properties
+from cardume.mqtt.codec.properties import NONE, Properties
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 _topics = st.text(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cardume.mqtt.packets import Publish
-from cardume.mqtt.reasons import REFUSED
+from cardume.mqtt.codec.packets import Publish
+from cardume.mqtt.codec.reasons import REFUSED
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House
 

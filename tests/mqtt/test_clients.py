@@ -13,8 +13,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from cardume.mqtt.codec.reasons import Reason
 from cardume.mqtt.ports import Delivery
-from cardume.mqtt.reasons import Reason
 from tests.mqtt.clients import mosquitto, mosquitto_start, needs_mosquitto, until
 from tests.mqtt.conftest import House
 

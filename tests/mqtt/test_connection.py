@@ -7,10 +7,18 @@ import gc
 
 import pytest
 
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import (
+    Disconnect,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Publish,
+    Subscribe,
+    Will,
+)
 from cardume.mqtt.connection import Connection
-from cardume.mqtt.encoder import encode
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import Disconnect, Pingreq, Pingresp, Puback, Publish, Subscribe, Will
 from cardume.testing import FakeClock
 from tests.mqtt.clients import Raw, mosquitto_start, needs_mosquitto, until
 from tests.mqtt.conftest import House, open_house

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 
-from cardume.mqtt.deadlines import GRAIN, Deadlines
+from cardume.mqtt.doors.deadlines import GRAIN, Deadlines
 from cardume.mqtt.faults import Faults
 from cardume.testing import FakeClock
 

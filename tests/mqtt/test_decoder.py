@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardume.mqtt.cursor import BadPacket, MalformedPacket, PacketTooLarge, ProtocolError
-from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.cursor import BadPacket, MalformedPacket, PacketTooLarge, ProtocolError
+from cardume.mqtt.codec.decoder import Decoder
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import (
     LEVEL,
     LEVEL_5,
     Auth,
@@ -20,7 +20,7 @@ from cardume.mqtt.packets import (
     Publish,
     Will,
 )
-from cardume.mqtt.properties import Properties
+from cardume.mqtt.codec.properties import Properties
 from tests.mqtt.strategies import dialogues
 
 LIMIT = 2048

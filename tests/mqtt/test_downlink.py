@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from cardume.errors import Invalid
+from cardume.mqtt.codec.packets import Puback, Publish, Pubrec, Unsubscribe
+from cardume.mqtt.codec.reasons import Reason
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import Puback, Publish, Pubrec, Unsubscribe
 from cardume.mqtt.ports import Delivery, Downlink
-from cardume.mqtt.reasons import Reason
 from cardume.testing import FakeClock
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House, open_house

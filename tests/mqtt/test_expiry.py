@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from cardume.mqtt.codec.packets import Disconnect, Publish, Pubrec, Pubrel, Will
+from cardume.mqtt.codec.properties import FOREVER, NONE, Properties
+from cardume.mqtt.codec.reasons import Reason
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import Disconnect, Publish, Pubrec, Pubrel, Will
-from cardume.mqtt.properties import FOREVER, NONE, Properties
-from cardume.mqtt.reasons import Reason
 from cardume.testing import FakeClock
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House, open_house

@@ -8,10 +8,10 @@ import contextlib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.packets import LEVEL, LEVEL_5, Connect, Disconnect, Packet, Publish
-from cardume.mqtt.properties import FOREVER, MAX_REPEATED, NONE, Properties
-from cardume.mqtt.reasons import Reason
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import LEVEL, LEVEL_5, Connect, Disconnect, Packet, Publish
+from cardume.mqtt.codec.properties import FOREVER, MAX_REPEATED, NONE, Properties
+from cardume.mqtt.codec.reasons import Reason
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House
 from tests.mqtt.strategies import packets, packets_5

@@ -14,8 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from cardume.clock import SystemClock
 from cardume.errors import Invalid, Unavailable
 from cardume.mqtt.intake import Intake
-from cardume.mqtt.link import Link, Protocol
-from cardume.mqtt.link_url import parse_url, tls_context
+from cardume.mqtt.link.link import Link, Protocol
+from cardume.mqtt.link.url import parse_url, tls_context
 from cardume.mqtt.ports import Delivery
 from tests.client.authority import Authority
 from tests.mqtt.conftest import Store

@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from cardume.errors import Invalid
-from cardume.mqtt.link_frames import Cut, Cutter, Message, TooBig
+from cardume.mqtt.link.frames import Cut, Cutter, Message, TooBig
 
 CONNACK = b"\x20\x02\x00\x00"
 CONNACK5 = b"\x20\x03\x00\x00\x00"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cardume.mqtt.link_ends import Ended
-from cardume.mqtt.link_retry import LONGEST_WAIT, SAY_AGAIN, STEADY, Retry
-from cardume.mqtt.link_url import BrokerAddress
+from cardume.mqtt.link.ends import Ended
+from cardume.mqtt.link.retry import LONGEST_WAIT, SAY_AGAIN, STEADY, Retry
+from cardume.mqtt.link.url import BrokerAddress
 from cardume.testing import FakeClock
 
 ADDRESS = BrokerAddress(host="broker", port=1883, username="hub", password="hunter2")

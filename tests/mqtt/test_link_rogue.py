@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cardume.clock import SystemClock
 from cardume.mqtt.intake import Intake
-from cardume.mqtt.link import Link
-from cardume.mqtt.link_client import Conversation, LinkOptions
-from cardume.mqtt.link_frames import Message, TooBig
-from cardume.mqtt.link_url import BrokerAddress, parse_url
+from cardume.mqtt.link.client import Conversation, LinkOptions
+from cardume.mqtt.link.frames import Message, TooBig
+from cardume.mqtt.link.link import Link
+from cardume.mqtt.link.url import BrokerAddress, parse_url
 from tests.mqtt.conftest import Store
 from tests.mqtt.test_link_frames import length, publish
 from tests.support.waiting import until

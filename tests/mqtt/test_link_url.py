@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardume.errors import ConfigurationError
-from cardume.mqtt.link_url import BrokerAddress, parse_url, tls_context
+from cardume.mqtt.link.url import BrokerAddress, parse_url, tls_context
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,18 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from cardume.clock import SystemClock
 from cardume.errors import ConfigurationError, Invalid, Unavailable
+from cardume.mqtt.codec.packets import (
+    Puback,
+    Publish,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+    Will,
+)
+from cardume.mqtt.codec.reasons import REFUSED
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.listener import Listener
-from cardume.mqtt.packets import Puback, Publish, Suback, Subscribe, Unsuback, Unsubscribe, Will
-from cardume.mqtt.reasons import REFUSED
 from tests.mqtt.clients import (
     Raw,
     mosquitto,

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from cardume.mqtt.encoder import encode
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import Connack, Connect, Pingreq, Publish, Will
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import Connack, Connect, Pingreq, Publish, Will
 from cardume.testing import FakeClock
 from tests.mqtt.clients import Raw, mosquitto, needs_mosquitto, until
 from tests.mqtt.conftest import House, open_house

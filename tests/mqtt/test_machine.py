@@ -16,11 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cardume.hub.rejects import Rejects
 from cardume.mqtt.broker import Broker
-from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.limits import Limits
-from cardume.mqtt.message import NEVER, Message
-from cardume.mqtt.outlet import Terms
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.decoder import Decoder
+from cardume.mqtt.codec.packets import (
     LEVEL,
     LEVEL_5,
     Packet,
@@ -31,7 +28,10 @@ from cardume.mqtt.packets import (
     Pubrel,
     Subscribe,
 )
-from cardume.mqtt.sessions import Session
+from cardume.mqtt.limits import Limits
+from cardume.mqtt.sessions.message import NEVER, Message
+from cardume.mqtt.sessions.outlet import Terms
+from cardume.mqtt.sessions.session import Session
 from cardume.testing import FakeClock
 from tests.mqtt.conftest import Device
 

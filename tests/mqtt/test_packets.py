@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardume.errors import Invalid
-from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.packets import Connect, Packet, Publish, Subscribe
+from cardume.mqtt.codec.decoder import Decoder
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import Connect, Packet, Publish, Subscribe
 from tests.mqtt.strategies import dialogues
 
 

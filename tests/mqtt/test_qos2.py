@@ -7,8 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.packets import (
     LEVEL,
     LEVEL_5,
     Disconnect,
@@ -20,7 +19,8 @@ from cardume.mqtt.packets import (
     Pubrec,
     Pubrel,
 )
-from cardume.mqtt.reasons import Reason
+from cardume.mqtt.codec.reasons import Reason
+from cardume.mqtt.limits import Limits
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House, open_house
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardume.mqtt.message import Message
 from cardume.mqtt.retained import Retained
+from cardume.mqtt.sessions.message import Message
 from cardume.mqtt.topics import matches
 from cardume.testing import FakeClock
 from tests.mqtt.test_topics import filters, topics

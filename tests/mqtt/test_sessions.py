@@ -6,15 +6,15 @@ import logging
 import pytest
 
 from cardume.hub.rejects import Rejects
-from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.depot import Depot
-from cardume.mqtt.frames import Frames
+from cardume.mqtt.codec.decoder import Decoder
+from cardume.mqtt.codec.packets import Publish
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.message import Message, Quota
-from cardume.mqtt.outlet import Terms
-from cardume.mqtt.packets import Publish
 from cardume.mqtt.retained import Retained
-from cardume.mqtt.sessions import Session
+from cardume.mqtt.sessions.depot import Depot
+from cardume.mqtt.sessions.frames import Frames
+from cardume.mqtt.sessions.message import Message, Quota
+from cardume.mqtt.sessions.outlet import Terms
+from cardume.mqtt.sessions.session import Session
 from cardume.testing import FakeClock
 
 

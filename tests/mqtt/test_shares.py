@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.packets import (
     Disconnect,
     Pingreq,
     Pingresp,
@@ -16,7 +15,8 @@ from cardume.mqtt.packets import (
     Unsuback,
     Unsubscribe,
 )
-from cardume.mqtt.reasons import REFUSED, Reason
+from cardume.mqtt.codec.reasons import REFUSED, Reason
+from cardume.mqtt.limits import Limits
 from cardume.mqtt.topics import split_shared
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House, open_house

@@ -23,14 +23,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from cardume.certificates import LOOK_EVERY, Certificates, Names
 from cardume.clock import Clock, SystemClock
 from cardume.errors import ConfigurationError
-from cardume.mqtt.encoder import encode
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import Connack, Connect, Publish, Will
+from cardume.mqtt.doors.sealed import Sealed
+from cardume.mqtt.doors.tls import TlsPort
+from cardume.mqtt.doors.wire import Wire
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.limits import Limits
 from cardume.mqtt.listener import Listener
-from cardume.mqtt.packets import Connack, Connect, Publish, Will
-from cardume.mqtt.sealed import Sealed
-from cardume.mqtt.tls import TlsPort
-from cardume.mqtt.wire import Wire
 from cardume.testing import FakeClock
 from tests.client.authority import Authority
 from tests.mqtt.clients import PATIENCE, Raw, mosquitto, needs_mosquitto, until

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import (
     AS_PUBLISHED,
     LEVEL_5,
     NO_LOCAL,
@@ -24,8 +23,9 @@ from cardume.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from cardume.mqtt.properties import FOREVER, Properties
-from cardume.mqtt.reasons import Reason
+from cardume.mqtt.codec.properties import FOREVER, Properties
+from cardume.mqtt.codec.reasons import Reason
+from cardume.mqtt.limits import Limits
 from cardume.testing import FakeClock
 from tests.mqtt.clients import Raw, until
 from tests.mqtt.conftest import House, open_house

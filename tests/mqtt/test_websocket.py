@@ -18,10 +18,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.decoder import Decoder
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import (
     Connack,
     Connect,
     Packet,
@@ -32,7 +31,8 @@ from cardume.mqtt.packets import (
     Subscribe,
     Will,
 )
-from cardume.mqtt.websocket import READ_AHEAD, serve
+from cardume.mqtt.doors.websocket import READ_AHEAD, serve
+from cardume.mqtt.limits import Limits
 from cardume.server.protocols import Http
 from cardume.testing import FakeClock
 from cardume.transports.uvicorn import WebSocketProtocol

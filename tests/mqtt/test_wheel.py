@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardume.mqtt.wheel import Wheel
+from cardume.mqtt.doors.wheel import Wheel
 
 
 @given(

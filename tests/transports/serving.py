@@ -52,7 +52,11 @@ class Lodge:
         @self.hub.channel("room:{room_id}", path="/ws/room/{room_id}", history=100, deflate=True)
         async def room(room_id: int, identity: Identity) -> None: ...
 
+        self.declare()
         self.app.include_router(self.hub.router)
+
+    def declare(self) -> None:
+        """What else there is."""
 
     @asynccontextmanager
     async def open(self, **options: Any) -> AsyncIterator[Lodge]:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from cardume.clock import Clock
 from cardume.hub.rejects import Rejects
-from cardume.mqtt.depot import Depot
-from cardume.mqtt.frames import Frames
+from cardume.mqtt.codec.packets import Will
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.message import NEVER, Message, Quota
-from cardume.mqtt.outlet import Outlet
-from cardume.mqtt.packets import Will
-from cardume.mqtt.parked import Parked
 from cardume.mqtt.ports import Principal
-from cardume.mqtt.receipts import Receipt
 from cardume.mqtt.retained import Retained
-from cardume.mqtt.sessions import Session
+from cardume.mqtt.sessions.depot import Depot
+from cardume.mqtt.sessions.frames import Frames
+from cardume.mqtt.sessions.message import NEVER, Message, Quota
+from cardume.mqtt.sessions.outlet import Outlet
+from cardume.mqtt.sessions.parked import Parked
+from cardume.mqtt.sessions.receipts import Receipt
+from cardume.mqtt.sessions.session import Session
 from cardume.mqtt.subscriptions import Subscriptions
 from cardume.mqtt.topics import LOCAL
 

@@ -7,15 +7,10 @@ import logging
 import secrets
 from typing import Final
 
-from cardume.mqtt.cursor import BadPacket
-from cardume.mqtt.decoder import Decoder
-from cardume.mqtt.dialogue import Dialogue
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.handshake import negotiate, objection, welcome
-from cardume.mqtt.host import CHOKED, ENDED, LOGIN, Host, State
-from cardume.mqtt.login import Refusal
-from cardume.mqtt.outlet import Terms
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.cursor import BadPacket
+from cardume.mqtt.codec.decoder import Decoder
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import (
     LEVEL_5,
     Connack,
     Connect,
@@ -24,8 +19,13 @@ from cardume.mqtt.packets import (
     Publish,
     Will,
 )
+from cardume.mqtt.codec.reasons import OF_END
+from cardume.mqtt.dialogue import Dialogue
+from cardume.mqtt.handshake import negotiate, objection, welcome
+from cardume.mqtt.host import CHOKED, ENDED, LOGIN, Host, State
+from cardume.mqtt.login import Refusal
 from cardume.mqtt.ports import Principal
-from cardume.mqtt.reasons import OF_END
+from cardume.mqtt.sessions.outlet import Terms
 
 log = logging.getLogger("cardume.mqtt")
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.host import TURN
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import (
     LEVEL,
     Connect,
     Disconnect,
@@ -23,7 +22,8 @@ from cardume.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from cardume.mqtt.reasons import REFUSED, Reason
+from cardume.mqtt.codec.reasons import REFUSED, Reason
+from cardume.mqtt.host import TURN
 from cardume.mqtt.uplink import Uplink
 
 _PINGRESP: Final = encode(Pingresp())

@@ -9,9 +9,9 @@ from cardume.clock import Clock
 from cardume.errors import Invalid
 from cardume.mqtt.broker import Broker
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.message import NEVER, Message
 from cardume.mqtt.ports import Delivery
-from cardume.mqtt.receipts import Receipt
+from cardume.mqtt.sessions.message import NEVER, Message
+from cardume.mqtt.sessions.receipts import Receipt
 from cardume.mqtt.topics import valid_topic
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from cardume.mqtt.codec.packets import LEVEL, LEVEL_5, Connack, Connect
+from cardume.mqtt.codec.properties import Properties
 from cardume.mqtt.limits import Limits
 from cardume.mqtt.login import Refusal
-from cardume.mqtt.outlet import UNLIMITED, Terms
-from cardume.mqtt.packets import LEVEL, LEVEL_5, Connack, Connect
-from cardume.mqtt.properties import Properties
+from cardume.mqtt.sessions.outlet import UNLIMITED, Terms
 
 _SPOKEN: Final = frozenset({LEVEL, LEVEL_5})
 

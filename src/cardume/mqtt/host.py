@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 from cardume.clock import Clock
 from cardume.hub.rejects import Rejects
 from cardume.mqtt.broker import Broker
+from cardume.mqtt.codec.packets import Connect, Will
+from cardume.mqtt.codec.properties import forwarded
 from cardume.mqtt.faults import Faults
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.message import NEVER, Message
-from cardume.mqtt.packets import Connect, Will
 from cardume.mqtt.ports import Inbound
-from cardume.mqtt.properties import forwarded
-from cardume.mqtt.sessions import Session
+from cardume.mqtt.sessions.message import NEVER, Message
+from cardume.mqtt.sessions.session import Session
 
 if TYPE_CHECKING:
     from cardume.mqtt.connection import Connection

@@ -10,19 +10,19 @@ from cardume.clock import Clock
 from cardume.errors import ConfigurationError
 from cardume.hub.rejects import Rejects
 from cardume.mqtt.broker import Broker
+from cardume.mqtt.codec.packets import Connect
 from cardume.mqtt.connection import Connection
-from cardume.mqtt.deadlines import Deadlines
+from cardume.mqtt.doors.deadlines import Deadlines
+from cardume.mqtt.doors.sockets import Sockets, Turned
+from cardume.mqtt.doors.tls import Handshakes, TlsPort
+from cardume.mqtt.doors.wire import READ_AT_ONCE
 from cardume.mqtt.downlink import ListenerDownlink
 from cardume.mqtt.faults import Faults
 from cardume.mqtt.host import STOP, Host, State
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.limits import Limits
 from cardume.mqtt.login import Refusal, judge
-from cardume.mqtt.packets import Connect
 from cardume.mqtt.ports import Gatekeeper
-from cardume.mqtt.sockets import Sockets, Turned
-from cardume.mqtt.tls import Handshakes, TlsPort
-from cardume.mqtt.wire import READ_AT_ONCE
 
 log = logging.getLogger("cardume.mqtt")
 

@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Final
 
 from cardume.errors import Unavailable
+from cardume.mqtt.codec.packets import LEVEL_5, Connect
+from cardume.mqtt.codec.reasons import Reason
 from cardume.mqtt.faults import Faults
-from cardume.mqtt.packets import LEVEL_5, Connect
 from cardume.mqtt.ports import Gatekeeper, Login, Principal
-from cardume.mqtt.reasons import Reason
 
 
 class Refusal(StrEnum):

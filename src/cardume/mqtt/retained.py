@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cardume.clock import Clock
-from cardume.mqtt.message import NEVER, Message, Quota
+from cardume.mqtt.sessions.message import NEVER, Message, Quota
 from cardume.mqtt.topics import SubscriptionTree
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cardume.mqtt.sessions import Session
+from cardume.mqtt.sessions.session import Session
 from cardume.mqtt.topics import SubscriptionTree, split_shared
 
 

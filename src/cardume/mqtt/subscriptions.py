@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from cardume.hub.rejects import Rejects
+from cardume.mqtt.codec.packets import AS_PUBLISHED, NO_LOCAL, RETAIN_HANDLING, Subscribe
+from cardume.mqtt.codec.reasons import REFUSED, Reason
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.packets import AS_PUBLISHED, NO_LOCAL, RETAIN_HANDLING, Subscribe
 from cardume.mqtt.ports import Principal
-from cardume.mqtt.reasons import REFUSED, Reason
 from cardume.mqtt.retained import Retained
-from cardume.mqtt.sessions import Session
+from cardume.mqtt.sessions.session import Session
 from cardume.mqtt.shares import Shares
 from cardume.mqtt.topics import LOCAL, SHARED, SubscriptionTree, split_shared
 

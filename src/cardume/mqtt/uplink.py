@@ -11,17 +11,17 @@ from collections import deque
 from functools import partial
 from typing import Final
 
-from cardume.mqtt.aliases import Aliases, AliasFault
-from cardume.mqtt.encoder import encode
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import LEVEL, Packet, Puback, Pubcomp, Publish, Pubrec
+from cardume.mqtt.codec.properties import NONE, Properties, forwarded
+from cardume.mqtt.codec.reasons import Reason
+from cardume.mqtt.doors.wire import Wire
 from cardume.mqtt.host import ACKS, INTAKE, Host, State
-from cardume.mqtt.message import NEVER, Message
-from cardume.mqtt.outlet import Terms
-from cardume.mqtt.packets import LEVEL, Packet, Puback, Pubcomp, Publish, Pubrec
 from cardume.mqtt.ports import Inbound, Principal
-from cardume.mqtt.properties import NONE, Properties, forwarded
-from cardume.mqtt.reasons import Reason
-from cardume.mqtt.sessions import Session
-from cardume.mqtt.wire import Wire
+from cardume.mqtt.sessions.aliases import Aliases, AliasFault
+from cardume.mqtt.sessions.message import NEVER, Message
+from cardume.mqtt.sessions.outlet import Terms
+from cardume.mqtt.sessions.session import Session
 
 _MAX_DEFERRED: Final = 256
 

@@ -144,7 +144,7 @@ def _mqtt(settings: Settings) -> Iterator[Finding]:
         host = settings.mqtt_host or settings.host
         yield _port("MQTT port", host, settings.mqtt_port, "--mqtt-port or CARDUME_MQTT_PORT")
         return
-    from cardume.mqtt.link_probe import probe  # with paho, which is an extra
+    from cardume.mqtt.link.probe import probe  # with paho, which is an extra
 
     address, context = broker
     why = asyncio.run(probe(address, context, link.filters(settings), settings.mqtt_protocol))

@@ -11,13 +11,13 @@ from sqlalchemy import insert, select
 from cardume.clock import Clock
 from cardume.errors import ConfigurationError
 from cardume.mqtt.intake import Intake
-from cardume.mqtt.link_url import BrokerAddress, parse_url, tls_context
+from cardume.mqtt.link.url import BrokerAddress, parse_url, tls_context
 from cardume.settings import Settings, secret
 from cardume.storage.database import Storage
 from cardume.storage.tables import sequences
 
 if TYPE_CHECKING:  # it needs paho, which is an extra
-    from cardume.mqtt.link import Link
+    from cardume.mqtt.link.link import Link
 
 TOPICS = ("availability", "state", "reading", "sensor/#", "command/result")
 """What devices say, below their own topic."""
@@ -67,7 +67,7 @@ def make(settings: Settings, intake: Intake, clock: Clock) -> Link | None:
     found = broker(settings)
     if found is None:
         return None
-    from cardume.mqtt.link import Link
+    from cardume.mqtt.link.link import Link
 
     address, context = found
     return Link(

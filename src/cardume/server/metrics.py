@@ -31,7 +31,7 @@ from cardume.transports.requests import ApiKey, Bearer, is_key
 from cardume.wire import codes
 
 if TYPE_CHECKING:  # it needs paho, which is an extra
-    from cardume.mqtt.link import LinkStats
+    from cardume.mqtt.link.link import LinkStats
 
 _HANDSHAKES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _DELIVERIES = (0.0001, 0.0002, 0.0005, *_HANDSHAKES)

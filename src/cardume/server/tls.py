@@ -6,7 +6,7 @@ import ssl
 
 from cardume.certificates import Certificates, Names
 from cardume.errors import ConfigurationError
-from cardume.mqtt.tls import TlsPort
+from cardume.mqtt.doors.tls import TlsPort
 from cardume.settings import Settings
 
 USUAL_PORT = 8883

@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from cardume.apps.aquarium import Aquarium, AquariumOptions, router
 from cardume.apps.aquarium.gatekeeper import DeviceGatekeeper
+from cardume.mqtt.doors.websocket import serve as serve_mqtt
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.listener import Listener, ListenerStats
-from cardume.mqtt.websocket import serve as serve_mqtt
 from cardume.server import link, tls
 from cardume.server.demo import Demo
 from cardume.settings import Settings, secret
@@ -23,7 +23,7 @@ from cardume.transports.door import refuse_before_accept
 from cardume.transports.fastapi import Hub
 
 if TYPE_CHECKING:  # it needs paho, which is an extra
-    from cardume.mqtt.link import Link, LinkStats
+    from cardume.mqtt.link.link import Link, LinkStats
 
 ALERTS = "system"
 """The room that hears of raised alerts."""
@@ -147,15 +147,19 @@ class Waterside:
         made = link.make(self._settings, self._intake, hub.clock)
         if made is not None:
             aquarium, intake = self._aquarium, self._intake
-            made.up, made.down = self._linked_again, aquarium.hearing.lost
+            made.up, made.down = self._link_up, self._link_down
             aquarium.commands.deliver_by(made)
             aquarium.watch.caught_up = lambda: intake.healthy and made.hears()
             aquarium.connected = lambda device: device.state.connected
         return made
 
-    def _linked_again(self) -> None:
+    def _link_up(self) -> None:
         self._aquarium.hearing.heard()
         self._aquarium.commands.reachable()
+
+    def _link_down(self) -> None:
+        self._aquarium.hearing.lost()
+        self._aquarium.commands.unreachable()
 
 
 class _Socket:

@@ -16,8 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from cardume.devices.liveness import DeviceState
 from cardume.mqtt.intake import Intake
-from cardume.mqtt.link import Link
-from cardume.mqtt.link_url import parse_url
+from cardume.mqtt.link.link import Link
+from cardume.mqtt.link.url import parse_url
 from cardume.storage.tables import readings
 from tests.support.broker import Mosquitto, mosquitto, needs_broker
 from tests.support.tank import Tank, data

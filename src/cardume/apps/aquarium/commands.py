@@ -180,6 +180,10 @@ class Commands:
         work = self.deliveries.send_waiting(lambda _device_id: True)
         self._hub.tasks.spawn(work, "waiting commands")
 
+    def unreachable(self) -> None:
+        """There is none any more: what was sent just now has perhaps not arrived."""
+        self.deliveries.lost()
+
     async def sweep(self) -> None:
         """Send what waits for devices that are there, whatever was missed."""
         await self.deliveries.send_waiting(self._is_there)

@@ -28,6 +28,9 @@ a device that is back has to take what a session of it held."""
 AT_ONCE: Final = 1.0
 """Seconds within which a device that is back again and again gets nothing twice."""
 
+DOUBT: Final = 30.0
+"""Seconds until a link that answers nothing is given up, and some: what was sent then is in doubt."""
+
 ARRIVED: Final = (Delivery.SENT, Delivery.ACKNOWLEDGED)
 
 logger = logging.getLogger("cardume.aquarium")
@@ -50,12 +53,14 @@ class Held(msgspec.Struct):
     status: str
     deadline: float
     tried: float = float("-inf")
+    doubtful: bool = False
+    """Sent just before the way to devices was lost: perhaps it never arrived."""
     carrying: asyncio.Task[None] | None = None
 
     @property
     def waits(self) -> bool:
-        """Whether it has reached nobody, and nobody is on the way with it."""
-        return self.status == QUEUED and self.carrying is None
+        """Whether it may have reached nobody, and nobody is on the way with it."""
+        return (self.status == QUEUED or self.doubtful) and self.carrying is None
 
 
 class Deliveries:
@@ -134,6 +139,13 @@ class Deliveries:
         if again:
             self._tasks.spawn(self._send(device_id, again=back), "commands to a device")
 
+    def lost(self) -> None:
+        """The way to devices is lost."""
+        since = self._clock.monotonic() - DOUBT
+        for commands in self._open.values():
+            for held in commands.values():
+                held.doubtful |= held.tried >= since
+
     async def send_waiting(self, may_hear: Callable[[str], bool]) -> None:
         """Send what waits for devices of which that is true."""
         for device_id, held in list(self._open.items()):
@@ -176,13 +188,16 @@ class Deliveries:
         topic = f"{self._prefix}/{row.device_id}/command"
         payload = payload_of(row.id, row.command, row.params, row.expires_at)
         left = held.deadline - self._clock.monotonic()
+        doubtful, held.doubtful = held.doubtful, False
         try:
             if left <= 0:
                 return
             came = await self.downlink.publish_to(
                 row.device_id, topic, payload, expiry=left, patience=left
             )
-            if came in ARRIVED and held.status == QUEUED:
+            if came not in ARRIVED:
+                held.doubtful |= doubtful
+            elif held.status == QUEUED:
                 await self._arrived(row.number)
         except (Invalid, Unavailable) as error:
             logger.warning("a command to %s waits: %s", row.device_id, error)

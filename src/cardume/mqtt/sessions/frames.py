@@ -7,10 +7,10 @@ from math import ceil
 from msgspec.structs import replace
 
 from cardume.clock import Clock
-from cardume.mqtt.backlog import Parcel
-from cardume.mqtt.encoder import encode_publish, publish_around_id
-from cardume.mqtt.message import NEVER, Message
-from cardume.mqtt.packets import LEVEL_5, Publish
+from cardume.mqtt.codec.encoder import encode_publish, publish_around_id
+from cardume.mqtt.codec.packets import LEVEL_5, Publish
+from cardume.mqtt.sessions.backlog import Parcel
+from cardume.mqtt.sessions.message import NEVER, Message
 
 
 class Frames:

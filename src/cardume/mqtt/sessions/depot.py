@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from cardume.clock import Clock
 from cardume.hub.rejects import Rejects
-from cardume.mqtt.backlog import Backlog, Parcel
 from cardume.mqtt.limits import Limits
-from cardume.mqtt.message import Quota
 from cardume.mqtt.ports import Delivery
 from cardume.mqtt.retained import Retained
+from cardume.mqtt.sessions.backlog import Backlog, Parcel
+from cardume.mqtt.sessions.message import Quota
 
 
 @dataclass(slots=True)

@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from cardume.errors import Invalid
-from cardume.mqtt.link_ends import Ended, broken
-from cardume.mqtt.link_frames import Cutter, Message, TooBig
-from cardume.mqtt.link_url import BrokerAddress
-from cardume.mqtt.link_wire import RECEIVE_MAXIMUM, Paho, Reason, Wire
+from cardume.mqtt.link.ends import Ended, broken
+from cardume.mqtt.link.frames import Cutter, Message, TooBig
+from cardume.mqtt.link.url import BrokerAddress
+from cardume.mqtt.link.wire import RECEIVE_MAXIMUM, Paho, Reason, Wire
 from cardume.mqtt.ports import Inbound
 
 ANSWER_WITHIN: Final = 10.0

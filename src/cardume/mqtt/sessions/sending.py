@@ -4,14 +4,14 @@ then what waits; never more at a time than it takes.
 
 from __future__ import annotations
 
-from cardume.mqtt.backlog import Parcel
-from cardume.mqtt.depot import Depot, Shelf
-from cardume.mqtt.encoder import encode
-from cardume.mqtt.frames import Frames, frame_of
-from cardume.mqtt.inflight import Inflight
-from cardume.mqtt.outlet import Outlet
-from cardume.mqtt.packets import Pubrel
+from cardume.mqtt.codec.encoder import encode
+from cardume.mqtt.codec.packets import Pubrel
 from cardume.mqtt.ports import Delivery
+from cardume.mqtt.sessions.backlog import Parcel
+from cardume.mqtt.sessions.depot import Depot, Shelf
+from cardume.mqtt.sessions.frames import Frames, frame_of
+from cardume.mqtt.sessions.inflight import Inflight
+from cardume.mqtt.sessions.outlet import Outlet
 from cardume.mqtt.topics import matches
 
 

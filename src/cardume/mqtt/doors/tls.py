@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 from cardume.certificates import Certificates
 from cardume.clock import Clock
 from cardume.mqtt.connection import Connection
-from cardume.mqtt.deadlines import Deadlines
-from cardume.mqtt.sealed import Sealed
-from cardume.mqtt.wire import READ_AT_ONCE
+from cardume.mqtt.doors.deadlines import Deadlines
+from cardume.mqtt.doors.sealed import Sealed
+from cardume.mqtt.doors.wire import READ_AT_ONCE
 
 HANDSHAKE_WITHIN: Final = 10.0
 """Seconds from accept to the end of the handshake."""

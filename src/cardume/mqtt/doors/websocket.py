@@ -13,8 +13,8 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from cardume.mqtt.connection import Connection
+from cardume.mqtt.doors.wire import READ_AT_ONCE
 from cardume.mqtt.listener import Listener
-from cardume.mqtt.wire import READ_AT_ONCE
 
 SUBPROTOCOL: Final = "mqtt"
 

@@ -6,8 +6,8 @@ import logging
 from typing import Final
 
 from cardume.clock import Clock
-from cardume.mqtt.link_ends import Ended
-from cardume.mqtt.link_url import BrokerAddress
+from cardume.mqtt.link.ends import Ended
+from cardume.mqtt.link.url import BrokerAddress
 
 log = logging.getLogger("cardume.mqtt")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from cardume.mqtt.link_client import ANSWER_WITHIN, Conversation, LinkOptions, Listening
-from cardume.mqtt.link_ends import Ended, failure
-from cardume.mqtt.link_url import BrokerAddress
+from cardume.mqtt.link.client import ANSWER_WITHIN, Conversation, LinkOptions, Listening
+from cardume.mqtt.link.ends import Ended, failure
+from cardume.mqtt.link.url import BrokerAddress
 
 
 async def dial(

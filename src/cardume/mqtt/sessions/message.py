@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from cardume.mqtt.properties import NONE, Properties, weight_of
+from cardume.mqtt.codec.properties import NONE, Properties, weight_of
 
 NEVER: Final = float("inf")
 

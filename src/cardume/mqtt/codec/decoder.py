@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from cardume.mqtt.bodies import READERS, READERS_5
-from cardume.mqtt.cursor import (
+from cardume.mqtt.codec.bodies import READERS, READERS_5
+from cardume.mqtt.codec.cursor import (
     BadPacket,
     Body,
     MalformedPacket,
@@ -17,8 +17,8 @@ from cardume.mqtt.cursor import (
     ProtocolError,
     utf8,
 )
-from cardume.mqtt.packets import LEVEL, LEVEL_5, Connect, Packet, Publish
-from cardume.mqtt.properties import IN_PUBLISH, NONE, read
+from cardume.mqtt.codec.packets import LEVEL, LEVEL_5, Connect, Packet, Publish
+from cardume.mqtt.codec.properties import IN_PUBLISH, NONE, read
 from cardume.mqtt.topics import valid_topic
 
 _CACHED_TOPICS: Final = 64

@@ -6,8 +6,8 @@ from collections.abc import Hashable
 from typing import Final, Protocol
 
 from cardume.clock import Clock, TimerHandle
+from cardume.mqtt.doors.wheel import Wheel
 from cardume.mqtt.faults import Faults
-from cardume.mqtt.wheel import Wheel
 
 GRAIN: Final = 0.5
 """Seconds by which a deadline may be late."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cardume.mqtt.backlog import Parcel
-from cardume.mqtt.message import Quota
+from cardume.mqtt.sessions.backlog import Parcel
+from cardume.mqtt.sessions.message import Quota
 
 if TYPE_CHECKING:
     from cardume.mqtt.uplink import Uplink

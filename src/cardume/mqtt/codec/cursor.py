@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cardume.errors import Invalid
 
 if TYPE_CHECKING:
-    from cardume.mqtt.packets import Packet
+    from cardume.mqtt.codec.packets import Packet
 
 MAX_VARINT: Final = 268_435_455
 """§1.5.5: also the longest packet, without its fixed header."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from cardume.mqtt.properties import NONE, Properties, weight_of
+from cardume.mqtt.codec.properties import NONE, Properties, weight_of
 
 LEVEL: Final = 4
 """§3.1.2.2 of 3.1.1: its protocol level."""

@@ -20,12 +20,12 @@ from cardume.errors import Invalid
 from cardume.hub.rejects import Rejects
 from cardume.mqtt.faults import Faults
 from cardume.mqtt.intake import Intake
-from cardume.mqtt.link_client import ANSWER_WITHIN, Conversation, LinkOptions
-from cardume.mqtt.link_dial import dial
-from cardume.mqtt.link_ends import Ended
-from cardume.mqtt.link_frames import Message, TooBig
-from cardume.mqtt.link_retry import Retry
-from cardume.mqtt.link_url import BrokerAddress
+from cardume.mqtt.link.client import ANSWER_WITHIN, Conversation, LinkOptions
+from cardume.mqtt.link.dial import dial
+from cardume.mqtt.link.ends import Ended
+from cardume.mqtt.link.frames import Message, TooBig
+from cardume.mqtt.link.retry import Retry
+from cardume.mqtt.link.url import BrokerAddress
 from cardume.mqtt.ports import Delivery, Inbound, session_name
 from cardume.mqtt.topics import valid_topic
 

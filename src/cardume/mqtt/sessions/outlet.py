@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from cardume.mqtt.packets import LEVEL
+from cardume.mqtt.codec.packets import LEVEL
 
 UNLIMITED: Final = 0
 

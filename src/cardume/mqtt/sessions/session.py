@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from cardume.mqtt.depot import Depot
-from cardume.mqtt.frames import Frames
-from cardume.mqtt.inflight import Received
-from cardume.mqtt.message import NEVER
-from cardume.mqtt.outlet import Outlet
-from cardume.mqtt.packets import AS_PUBLISHED, Will
+from cardume.mqtt.codec.packets import AS_PUBLISHED, Will
 from cardume.mqtt.ports import Delivery, session_name
-from cardume.mqtt.receipts import Receipt
-from cardume.mqtt.sending import Sending
+from cardume.mqtt.sessions.depot import Depot
+from cardume.mqtt.sessions.frames import Frames
+from cardume.mqtt.sessions.inflight import Received
+from cardume.mqtt.sessions.message import NEVER
+from cardume.mqtt.sessions.outlet import Outlet
+from cardume.mqtt.sessions.receipts import Receipt
+from cardume.mqtt.sessions.sending import Sending
 from cardume.mqtt.topics import matches, split_shared
 
 

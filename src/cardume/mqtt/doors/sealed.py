@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from cardume.mqtt.connection import Connection
-from cardume.mqtt.wire import READ_AT_ONCE
+from cardume.mqtt.doors.wire import READ_AT_ONCE
 
 if TYPE_CHECKING:
-    from cardume.mqtt.tls import Handshakes
+    from cardume.mqtt.doors.tls import Handshakes
 
 _REASONS: Final = {
     "NO_SHARED_CIPHER": "tls_version",

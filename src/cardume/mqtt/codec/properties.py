@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from cardume.mqtt.cursor import (
+from cardume.mqtt.codec.cursor import (
     Body,
     MalformedPacket,
     ProtocolError,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from cardume.mqtt.link_frames import MAX_MESSAGE
-from cardume.mqtt.link_url import BrokerAddress
+from cardume.mqtt.link.frames import MAX_MESSAGE
+from cardume.mqtt.link.url import BrokerAddress
 
 try:
     from paho.mqtt.client import Client

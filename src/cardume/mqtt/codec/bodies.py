@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from cardume.mqtt.cursor import Body, MalformedPacket, ProtocolError
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.cursor import Body, MalformedPacket, ProtocolError
+from cardume.mqtt.codec.packets import (
     LEVEL,
     LEVEL_5,
     NO_LOCAL,
@@ -28,7 +28,7 @@ from cardume.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from cardume.mqtt.properties import (
+from cardume.mqtt.codec.properties import (
     IN_ANSWER,
     IN_AUTH,
     IN_CONNACK,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cardume.mqtt.cursor import prefixed, text, varint
-from cardume.mqtt.packets import (
+from cardume.mqtt.codec.cursor import prefixed, text, varint
+from cardume.mqtt.codec.packets import (
     LEVEL,
     LEVEL_5,
     Auth,
@@ -23,7 +23,7 @@ from cardume.mqtt.packets import (
     Unsuback,
     Unsubscribe,
 )
-from cardume.mqtt.properties import NONE, Properties, write
+from cardume.mqtt.codec.properties import NONE, Properties, write
 
 _ANSWERS = {Puback: 0x40, Pubrec: 0x50, Pubrel: 0x62, Pubcomp: 0x70}
 

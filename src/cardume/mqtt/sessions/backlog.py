@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from cardume.mqtt.message import NEVER, Message
-from cardume.mqtt.receipts import Receipt
+from cardume.mqtt.sessions.message import NEVER, Message
+from cardume.mqtt.sessions.receipts import Receipt
 
 
 class Parcel(msgspec.Struct, frozen=True, gc=False):

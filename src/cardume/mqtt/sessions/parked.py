@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from cardume.clock import Clock, TimerHandle
 from cardume.hub.leases import Leases
-from cardume.mqtt.message import NEVER
-from cardume.mqtt.sessions import Session
+from cardume.mqtt.sessions.message import NEVER
+from cardume.mqtt.sessions.session import Session
 
 
 class Parked:

@@ -7,11 +7,11 @@ import secrets
 import ssl
 from typing import Any
 
-from cardume.mqtt.link_client import Conversation, LinkOptions
-from cardume.mqtt.link_dial import dial
-from cardume.mqtt.link_ends import Ended
-from cardume.mqtt.link_frames import Message, TooBig
-from cardume.mqtt.link_url import BrokerAddress
+from cardume.mqtt.link.client import Conversation, LinkOptions
+from cardume.mqtt.link.dial import dial
+from cardume.mqtt.link.ends import Ended
+from cardume.mqtt.link.frames import Message, TooBig
+from cardume.mqtt.link.url import BrokerAddress
 
 ANSWER_WITHIN = 5.0
 

@@ -1,0 +1,1 @@
+"""How bytes come in: TCP, TLS and WebSocket, their deadlines and their bounds."""

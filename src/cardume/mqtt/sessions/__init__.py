@@ -1,0 +1,1 @@
+"""What is owed to one client: its queue, what is under way, what waits for its return."""
