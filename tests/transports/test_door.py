@@ -103,7 +103,7 @@ async def knock(hub: Hub, **scope: Any) -> tuple[int | None, dict[bytes, bytes]]
 
 
 async def test_handshakes_have_a_rate() -> None:
-    hub = make(handshakes_per_second=3)
+    hub = make(handshakes_per_second=3, handshakes_at_once=3)
     answers = [(await knock(hub))[0] for _ in range(5)]
     assert answers == [None, None, None, 429, 429]
     _status, headers = await knock(hub)

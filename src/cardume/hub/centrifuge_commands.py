@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.errors import Refused
 from cardume.hub.commands import Table, malformed, run
-from cardume.hub.entry import snapshot_of, told_by
+from cardume.hub.entry import snapshot_of
 from cardume.hub.hub import Hub
+from cardume.hub.snapshots import told_by
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
 from cardume.wire.messages import (

@@ -27,6 +27,7 @@ from cardume.hub.pulse import Pulse
 from cardume.hub.rejects import Rejects
 from cardume.hub.roster import Roster
 from cardume.hub.schedule import LeaseTimer, Tasks
+from cardume.hub.snapshots import Snapshots
 from cardume.hub.stats import HubStats
 from cardume.wire import codes
 from cardume.wire.messages import Member, check_channel
@@ -61,10 +62,11 @@ class Core:
         self.stats = HubStats()
         self.rejects = Rejects(logger, self.clock)
         self.tasks = Tasks(self.clock)
+        self.snapshots = Snapshots(self.tasks)
         self.pulse: Pulse[Any] = Pulse(self.clock)
         """Of the connections whose pongs we see."""
-        rate = self.options.handshakes_per_second
-        self.handshakes = TokenBucket(rate, rate, self.clock.monotonic())
+        rate, burst = self.options.handshakes_per_second, self.options.handshakes_at_once
+        self.handshakes = TokenBucket(rate, burst, self.clock.monotonic())
         self.draining = False
         self._auth = auth
         self._entered = 0

@@ -13,12 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.exceptions import HTTPException
 
-from cardume.errors import Invalid, Unavailable
+from cardume.errors import Unavailable
 from cardume.hub.channel import Subscription
-from cardume.hub.guards import refusal
-from cardume.hub.namespaces import Snapshot
 from cardume.wire import json
 from cardume.wire.messages import ENVELOPE, Position, Publication, weight
 
@@ -119,7 +116,7 @@ async def prepare(
         latest = await hub.engine.latest(channel.name, options.retention)
         top, snapshot = latest.top, snapshot_of(latest.publications or ())
     elif options.snapshot is not None and parameters is not None:
-        snapshot = await told_by(options.snapshot, parameters)
+        snapshot = await hub.snapshots.read(channel.name, options.snapshot, parameters)
     else:
         return Entry(top, False)
     # `connected` goes before it, and both name the channel.
@@ -133,23 +130,6 @@ def _hears_state(subscription: Subscription) -> bool:
     """Whether its dialect has a frame for a snapshot; `rooms` has none."""
     dialect = subscription.connection.dialect
     return dialect.moves or not dialect.many
-
-
-async def told_by(source: Snapshot, parameters: Mapping[str, Any]) -> bytes:
-    """The state that a channel's `snapshot` function tells, encoded.
-
-    Raises:
-        Refused: what it says as an HTTP error.
-        TypeError: what it told has no JSON form, which is no fault of whoever asked.
-    """
-    try:
-        state = await source(**parameters)
-    except HTTPException as error:
-        raise refusal(error.status_code, error.detail) from error
-    try:
-        return json.encode(state)
-    except Invalid as error:
-        raise TypeError("a snapshot without a JSON form") from error
 
 
 def snapshot_of(latest: Iterable[Publication]) -> bytes:

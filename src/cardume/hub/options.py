@@ -31,6 +31,8 @@ class HubOptions:
     """By the peer's address as the server says it: behind a proxy that is the proxy's, unless
     the server was told to trust it. None: no limit."""
     handshakes_per_second: float = 2000
+    handshakes_at_once: int = 10_000
+    """Beyond the rate, after a time without any: an audience that comes back is no attack."""
     idle_timeout: float = 300
     """Of a connection that holds no channel and says nothing, where we see its pongs. 0: none."""
     replay_limit: int = 300

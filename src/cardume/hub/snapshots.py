@@ -1,0 +1,99 @@
+"""Snapshots from storage: who comes while one is read shares the next one with all who do.
+
+After a restart nobody can resume and everybody comes at once. A snapshot has to hold all that was
+said before its reader looked for the top of the stream, so one that was begun earlier is no good;
+but the one after it is the same for all who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from cardume.errors import Invalid, Unavailable
+from cardume.hub.guards import refusal
+from cardume.hub.namespaces import Snapshot
+from cardume.hub.schedule import Tasks
+from cardume.wire import json
+
+
+class Snapshots:
+    """The snapshots that are being read, by channel."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._reading: dict[str, asyncio.Future[None]] = {}
+        self._next: dict[str, asyncio.Future[bytes]] = {}
+
+    async def read(self, channel: str, source: Snapshot, parameters: Mapping[str, Any]) -> bytes:
+        """What `source` tells of `channel`, encoded; read from now on, or later.
+
+        Raises:
+            Refused, TypeError: as `told_by`.
+            Unavailable: the hub stopped meanwhile.
+        """
+        if channel in self._reading and channel not in self._next:
+            shared = self._next[channel] = asyncio.get_running_loop().create_future()
+            self._tasks.spawn(self._follow(channel, shared, source, parameters), "read snapshot")
+        if channel in self._next:
+            # Whoever leaves does not take it from the others.
+            return await asyncio.shield(self._next[channel])
+        return await self._read(channel, source, parameters)
+
+    async def _read(self, channel: str, source: Snapshot, parameters: Mapping[str, Any]) -> bytes:
+        over = self._reading[channel] = asyncio.get_running_loop().create_future()
+        try:
+            return await told_by(source, parameters)
+        finally:
+            del self._reading[channel]
+            over.set_result(None)
+
+    async def _follow(
+        self,
+        channel: str,
+        shared: asyncio.Future[bytes],
+        source: Snapshot,
+        parameters: Mapping[str, Any],
+    ) -> None:
+        try:
+            await asyncio.wait([self._reading[channel]])
+            # Whoever comes from here on is too late for this one.
+            del self._next[channel]
+            told = await self._read(channel, source, parameters)
+        except BaseException as error:
+            _give_up(shared, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if not shared.done():
+                shared.set_result(told)
+        finally:
+            if self._next.get(channel) is shared:
+                del self._next[channel]
+
+
+def _give_up(shared: asyncio.Future[bytes], error: BaseException) -> None:
+    if not shared.done():
+        ended = not isinstance(error, Exception)
+        shared.set_exception(Unavailable("the hub has stopped") if ended else error)
+        shared.exception()  # those who waited may all have left
+
+
+async def told_by(source: Snapshot, parameters: Mapping[str, Any]) -> bytes:
+    """The state that a channel's `snapshot` function tells, encoded.
+
+    Raises:
+        Refused: what it says as an HTTP error.
+        TypeError: what it told has no JSON form, which is no fault of whoever asked.
+    """
+    try:
+        state = await source(**parameters)
+    except HTTPException as error:
+        raise refusal(error.status_code, error.detail) from error
+    try:
+        return json.encode(state)
+    except Invalid as error:
+        raise TypeError("a snapshot without a JSON form") from error
