@@ -35,6 +35,9 @@ class Device:
     aquarium_id: int
 
 
+_DROPPED = "cardume_dropped_total "
+
+
 class House:
     """The server process and what may be asked of it."""
 
@@ -64,6 +67,14 @@ class House:
     def files(self) -> int:
         """Open files, each connection being one."""
         return self._process.num_fds()
+
+    def superseded(self) -> int:
+        """Queued readings that a newer one took the place of, as `/metrics` says it."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx2.get(f"http://127.0.0.1:{self.port}/metrics", headers=headers)
+        answer.raise_for_status()
+        lines = (each for each in answer.text.splitlines() if each.startswith(_DROPPED))
+        return int(float(next(lines, "0").rpartition(" ")[2]))
 
     def register(self, aquariums: int, devices_each: int = 1) -> list[Device]:
         """Create aquariums with devices, over HTTP as anybody would."""
