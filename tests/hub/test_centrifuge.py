@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from cardume.auth.identity import Identity
 from cardume.auth.tokens import build_verifier
 from cardume.errors import Refused, Unavailable
-from cardume.hub.centrifuge import DIALECT, Client, Clients
-from cardume.hub.centrifuge_commands import lifetime
+from cardume.hub.centrifuge.clients import DIALECT, Client, Clients
+from cardume.hub.centrifuge.commands import lifetime
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace
 from cardume.hub.options import HubOptions

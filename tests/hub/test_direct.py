@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from cardume.hub import groups
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
+from cardume.hub.rooms import DIALECT as LOBBY
 from cardume.testing import FakeClock
 from cardume.wire import codes
 from cardume.wire.messages import Pong, Position
-from tests.support.direct import DirectPeer, turns, unframed
-from tests.support.peers import Nobody, Peer, declare
+from tests.support.direct import DirectPeer, DirectTransport, turns, unframed
+from tests.support.peers import ANNA, Nobody, Peer, declare
 
 ROOM = "room:1"
 
@@ -108,12 +109,18 @@ async def test_a_full_transport_without_room_behind_it_is_cut(hub: Hub) -> None:
 
 
 async def test_a_pile_that_has_no_room_when_the_transport_fills_is_cut(hub: Hub) -> None:
-    """All of one turn is for the outbox at once, where the transport fills within it."""
-    peer = await DirectPeer(hub).enter(ROOM)
-    for _ in range(20):
-        await hub.publish(ROOM, "m", {"filling": "x" * 4000})
-    peer.transport.fill()
-    assert peer.transport.code is codes.SLOW
+    """What is due on all channels is for the outbox at once."""
+    hub_options = hub.namespaces
+    assert hub_options is not None
+    transport = DirectTransport()
+    connection = hub.connect(ANNA, LOBBY, transport)
+    for room in ("room:1", "room:2"):
+        await connection.join(room)
+    transport.start(connection)
+    for n in range(20):
+        await hub.publish(f"room:{1 + n % 2}", "m", {"filling": "x" * 4000})
+    transport.fill()
+    assert transport.code is codes.SLOW
 
 
 async def test_a_write_that_fails_keeps_nobody_else_from_it(hub: Hub) -> None:
@@ -169,6 +176,72 @@ async def test_one_that_fills_between_two_slices_loses_nothing(hub: Hub) -> None
     await turns(20)
     late.transport.free()
     assert all(peer.offsets() == [1, 2] for peer in peers)
+
+
+async def test_who_is_closed_twice_at_once_has_one_reason() -> None:
+    """Catching up before a goodbye may fill the transport, and what is left has no room."""
+    async with make() as hub:
+        rooms = ("room:1", "room:2", "room:3")
+        transport = DirectTransport()
+        connection = hub.connect(ANNA, LOBBY, transport)
+        for room in rooms:
+            await connection.join(room)
+        transport.start(connection)
+        writes = transport.write
+
+        def write(data: bytes) -> None:
+            writes(data)
+            transport.fill()
+
+        connection.stall()
+        connection.resume(write)
+        await hub.publish(rooms[0], "m", {})
+        for n in range(20):
+            await hub.publish(rooms[1 + n % 2], "m", {"filling": "x" * 4000})
+        connection.close(codes.FORCE_RECONNECT)
+        assert transport.code is codes.SLOW
+        assert connection.close_code is codes.SLOW
+
+
+@pytest.mark.usefixtures("slices_of_two")
+async def test_what_was_never_written_is_not_counted(hub: Hub) -> None:
+    peers = [await DirectPeer(hub).enter(ROOM) for _ in range(7)]
+    before = hub.stats.messages_sent
+    await hub.publish(ROOM, "m", {})
+    await turns(1)
+    late, gone, *_ = [peer for peer in peers if not peer.offsets()]
+    late.transport.fill()
+    gone.leave()
+    await turns(20)
+    for peer in peers:
+        told = len(peer.offsets())
+        assert peer.connection.messages_sent == told
+    assert hub.stats.messages_sent - before == 5
+
+
+async def test_a_wider_filter_begins_where_it_was_asked_for(hub: Hub) -> None:
+    peer = await DirectPeer(hub).enter(ROOM)
+    other = await DirectPeer(hub).enter(ROOM)
+    peer.connection.narrow(frozenset({"few"}))
+    await hub.publish(ROOM, "many", {})
+    peer.connection.narrow(None)
+    await hub.publish(ROOM, "many", {})
+    await turns()
+    assert peer.offsets() == [2]
+    assert other.offsets() == [1, 2]
+
+
+async def test_a_pile_of_one_turn_is_written_in_parts(hub: Hub) -> None:
+    """A transport shall say that it is full before it holds more than an outbox may."""
+    peer = await DirectPeer(hub).enter(ROOM)
+    before = len(peer.transport.writes)
+    for _ in range(40):
+        await hub.publish(ROOM, "m", {"filling": "x" * 10_000})
+    await turns()
+    written = peer.transport.writes[before:]
+    assert max(map(len, written)) < 64 * 1024 + 11_000
+    assert len(written) <= 7
+    assert peer.offsets() == list(range(1, 41))
 
 
 Step = tuple[str, int]

@@ -33,7 +33,7 @@ from cardume.mqtt.codec.packets import (
 )
 from cardume.mqtt.doors.websocket import READ_AHEAD, serve
 from cardume.mqtt.limits import Limits
-from cardume.server.protocols import Http
+from cardume.server.front.protocols import Http
 from cardume.testing import FakeClock
 from cardume.transports.uvicorn import WebSocketProtocol
 from tests.mqtt.clients import PATIENCE, until

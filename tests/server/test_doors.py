@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cardume.auth.identity import Identity
 from cardume.auth.tokens import build_verifier
 from cardume.clock import SystemClock
-from cardume.server.doors import Doors
-from cardume.server.protocols import Http
+from cardume.server.front.doors import Doors
+from cardume.server.front.protocols import Http
 from cardume.transports.fastapi import Hub
 from cardume.transports.uvicorn import WebSocketProtocol
 from tests.support.house import SECRET, token

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cardume.hub.centrifuge import DIALECT as CENTRIFUGE
-from cardume.hub.centrifuge import Clients
+from cardume.hub.centrifuge.clients import DIALECT as CENTRIFUGE
+from cardume.hub.centrifuge.clients import Clients
 from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub
 from cardume.hub.rooms import DIALECT as ROOMS

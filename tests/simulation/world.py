@@ -16,7 +16,7 @@ from typing import Any
 
 from cardume.engines.base import IDEMPOTENCY_WINDOW
 from cardume.errors import HubNotRunning, Refused, Unavailable
-from cardume.hub.centrifuge import Clients
+from cardume.hub.centrifuge.clients import Clients
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace
 from cardume.hub.options import HubOptions

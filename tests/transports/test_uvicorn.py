@@ -284,3 +284,78 @@ async def test_the_server_goes_down_with_1012() -> None:
         await client.send("x")
         await asyncio.sleep(0.05)
     assert await waiting == 1012
+
+
+async def test_who_breaks_the_protocol_at_the_door_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the application has answered, and without closing its own side."""
+    monkeypatch.setattr(fast, "CLOSE_TIMEOUT", 0.1)
+    came, go_on = asyncio.Event(), asyncio.Event()
+
+    async def endpoint(socket: WebSocket) -> None:
+        came.set()
+        await go_on.wait()
+
+    async with at(endpoint) as where:
+        reader, writer = await raw(where, HANDSHAKE.format(version=13, key=KEY))
+        await came.wait()
+        writer.write(b"\xff\xff")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        with pytest.raises(ConnectionError):
+            await _talk_on(writer)
+        writer.transport.abort()
+        go_on.set()
+
+
+async def _talk_on(writer: asyncio.StreamWriter) -> None:
+    for _ in range(100):
+        writer.write(b"still here")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def test_headers_may_be_lists() -> None:
+    """ASGI: "an iterable of [name, value]"."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "headers": [[b"x-said", b"yes"]]})
+        await send({"type": "websocket.close"})
+
+    async with served(app, lifespan="off") as port, dial(f"ws://127.0.0.1:{port}/") as client:
+        assert client.response is not None
+        assert client.response.headers["x-said"] == "yes"
+
+
+@pytest.mark.parametrize("opcode", [1, 2, 9, 10])
+async def test_one_read_full_of_frames_is_not_taken_at_once(
+    opcode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocols: list[fast.WebSocketProtocol] = []
+    made, take, taken = fast.WebSocketProtocol.connection_made, fast.WebSocketProtocol._take, 0
+
+    def note(self: fast.WebSocketProtocol, transport: asyncio.BaseTransport) -> None:
+        protocols.append(self)
+        made(self, transport)
+
+    def count(self: fast.WebSocketProtocol, message: Any) -> None:
+        nonlocal taken
+        taken += 1
+        take(self, message)
+
+    monkeypatch.setattr(fast.WebSocketProtocol, "connection_made", note)
+    monkeypatch.setattr(fast.WebSocketProtocol, "_take", count)
+    flood = bytes(Frame(Opcode(opcode), b"").serialize(mask=True)) * 3000
+    last = bytes(Frame(Opcode.TEXT, b"last").serialize(mask=True))
+    async with at(echo) as where, dial(where) as client:
+        await until(lambda: bool(protocols))
+        protocols[0].data_received(flood + last)
+        assert taken <= 100
+        assert len(protocols[0]._held) <= 100
+        async with asyncio.timeout(10):
+            while await client.recv() != "last":
+                pass
+        assert taken == 3001
+        await client.send("again")
+        assert await asyncio.wait_for(client.recv(), 5) == "again"

@@ -13,7 +13,7 @@ import uvicorn
 
 from cardume.server import process
 from cardume.server.compose import Composition
-from cardume.server.gate import Gate
+from cardume.server.front.gate import Gate
 from cardume.transports.uvicorn import WebSocketProtocol
 
 logger = logging.getLogger("cardume.server")

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cardume.errors import CardumeError, ConfigurationError
 from cardume.server import http, process
 from cardume.server.compose import Composition
-from cardume.server.doors import Doors
 from cardume.server.drain import LET_GO, Server
-from cardume.server.protocols import Http
+from cardume.server.front.doors import Doors
+from cardume.server.front.protocols import Http
 from cardume.transports.uvicorn import WebSocketProtocol
 
 logger = logging.getLogger("cardume.server")

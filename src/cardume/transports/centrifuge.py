@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.clock import Clock
 from cardume.errors import Refused
-from cardume.hub.centrifuge import DIALECT, Client, Clients, Hearer
+from cardume.hub.centrifuge.clients import DIALECT, Client, Clients, Hearer
 from cardume.hub.connection import Connection
 from cardume.hub.faults import describe
 from cardume.transports.bodies import Body

@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from cardume.hub.rejects import Rejects
-from cardume.server.gate import Gate
-from cardume.server.protocols import Http
+from cardume.server.front.gate import Gate
+from cardume.server.front.protocols import Http
 from cardume.testing import FakeClock
 from cardume.transports.uvicorn import WebSocketProtocol
 from tests.support.waiting import PATIENCE, until

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cardume.server import bounds
-from cardume.server.protocols import Http
-from cardume.server.reply import Reply
+from cardume.server.front import bounds
+from cardume.server.front.protocols import Http
+from cardume.server.front.reply import Reply
 from tests.server.http.house import CHUNKED, GET, House, dialled, opened, post
 from tests.support.waiting import until
 

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from cardume.hub.rejects import Rejects
-from cardume.server import bounds
-from cardume.server.gate import SPARED, Gate
+from cardume.server.front import bounds
+from cardume.server.front.gate import SPARED, Gate
 from cardume.testing import FakeClock
 from tests.server.http.house import CHUNKED, GET, LARGE, Client, House, dialled, opened, post
 from tests.support.waiting import until

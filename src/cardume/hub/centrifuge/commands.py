@@ -40,7 +40,7 @@ from cardume.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from cardume.hub.centrifuge import Client
+    from cardume.hub.centrifuge.clients import Client
     from cardume.hub.channel import Subscription
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cardume.errors import Refused
 from cardume.hub.access import Access, access
-from cardume.hub.centrifuge_commands import lifetime
+from cardume.hub.centrifuge.commands import lifetime
 from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection
 from cardume.hub.entry import Entry, prepare
@@ -29,7 +29,7 @@ from cardume.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from cardume.hub.centrifuge import Clients
+    from cardume.hub.centrifuge.clients import Clients
 
 ROOM_AFTER = 0.01
 ROOM_EVERY = 0.25

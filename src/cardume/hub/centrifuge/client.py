@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cardume.errors import Invalid, Refused, Unavailable
-from cardume.hub.centrifuge_channels import Subscriber, size_of, told
-from cardume.hub.centrifuge_commands import TABLE, lifetime
+from cardume.hub.centrifuge.channels import Subscriber, size_of, told
+from cardume.hub.centrifuge.commands import TABLE, lifetime
 from cardume.hub.channel import Subscription
 from cardume.hub.commands import respond
 from cardume.hub.connection import Connection
@@ -20,7 +20,7 @@ from cardume.wire.dialects.centrifuge import CentrifugeDialect
 from cardume.wire.messages import Admitted, Connect, Position, Put, Subscribed
 
 if TYPE_CHECKING:
-    from cardume.hub.centrifuge import Clients
+    from cardume.hub.centrifuge.clients import Clients
 
 DIALECT: Final = CentrifugeDialect()
 

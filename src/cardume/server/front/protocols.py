@@ -15,8 +15,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from cardume.server import faults
-from cardume.server.bounds import (
+from cardume.server.front import faults
+from cardume.server.front.bounds import (
     BODY_WITHIN,
     END_WITHIN,
     HEAD_WITHIN,
@@ -30,9 +30,9 @@ from cardume.server.bounds import (
     SEND_WITHIN,
     Stage,
 )
-from cardume.server.faults import Fault
-from cardume.server.gate import gate_of
-from cardume.server.reply import Reply
+from cardume.server.front.faults import Fault
+from cardume.server.front.gate import gate_of
+from cardume.server.front.reply import Reply
 from cardume.transports.uvicorn import WebSocketProtocol
 
 

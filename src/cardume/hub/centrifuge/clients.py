@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from cardume.auth.identity import Identity
-from cardume.hub.centrifuge_client import DIALECT, PING_EVERY, Client
+from cardume.hub.centrifuge.client import DIALECT, PING_EVERY, Client
 from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub
 from cardume.hub.limits import Conduct

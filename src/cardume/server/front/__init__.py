@@ -1,0 +1,1 @@
+"""What stands before the application: HTTP with bounds, and the doors past its middleware."""
