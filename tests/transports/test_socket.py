@@ -126,7 +126,8 @@ async def _gone(lodge: Lodge, peer: Raw) -> bytes:
     return read
 
 
-async def test_an_unfinished_message_has_its_time(lodge: Lodge) -> None:
+@pytest.mark.parametrize("count", [1, 40])
+async def test_an_unfinished_message_has_its_time(lodge: Lodge, count: int) -> None:
     async with Raw(lodge) as slow:
         await slow.send(frame(1, b"hel", fin=False))
         await asyncio.sleep(0.05)
@@ -134,7 +135,7 @@ async def test_an_unfinished_message_has_its_time(lodge: Lodge) -> None:
             await lodge.clock.advance(8)
             if not lodge.hub.connections() or lodge.socket._connection.closing:
                 break
-            await slow.send(frame(10))
+            await slow.send(frame(10) * count)
             await asyncio.sleep(0.02)
         assert b"\x0d\xaestale" in await _gone(lodge, slow)
 

@@ -130,6 +130,7 @@ class Channel:
         self._soon = soon
         self._stats = stats
         self._scheduled = False
+        """Whether something may be on its way to those who are written to directly."""
         self.position = Position()
         """The cursor of every live subscriber: where its first one came in, then what followed."""
         self.delivered = Position()
@@ -231,6 +232,7 @@ class Channel:
         if subscription.buffer is not None:
             subscription.types = types
             return
+        self.flush()  # others, whom it may join now, are due what it did not want
         self.catch_up(subscription)
         self._ungroup(subscription)
         subscription.types = types
@@ -254,10 +256,12 @@ class Channel:
 
     def catch_up(self, subscription: Subscription) -> None:
         """Write what is on its way to one that is told something else next, or leaves."""
+        if not self._scheduled:  # a client may be on many channels, and most are quiet
+            return
         group = self._groups.get(subscription.kind)
         if group is not None and group.busy:
             self.flush()
-            group.catch_up(subscription)
+            self._stats.messages_sent += group.catch_up(subscription)
 
     def written(self, subscription: Subscription) -> int:
         """How many frames one that is written to directly was handed since it is."""
@@ -272,10 +276,14 @@ class Channel:
             self._stats.messages_sent += group.flush()
 
     def _turn(self) -> None:
-        self._scheduled = False
-        self.flush()
-        if any([group.step() for group in list(self._groups.values())]):
-            self._schedule()
+        try:
+            self.flush()
+            for group in list(self._groups.values()):
+                self._stats.messages_sent += group.step()
+        finally:
+            self._scheduled = False
+            if any(group.busy for group in self._groups.values()):
+                self._schedule()
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -344,7 +352,9 @@ class Channel:
                 frame = frames[dialect] = Frame(dialect.publication(self.name, publication))
             overflowed += group.deliver(Parcel(frame, key, policy))
             told += len(group)
-            if group.direct:
+            if group.heavy:
+                self._stats.messages_sent += group.flush()
+            if group.busy:
                 self._schedule()
         for member in overflowed:
             member.connection.close(codes.SLOW)

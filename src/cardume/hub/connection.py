@@ -288,6 +288,8 @@ class Connection:
         if self.close_code is not None:
             return
         self._catch_up()
+        if self.closing:  # that was too much for it
+            return
         self.close_code = code
         self.stall()
         # A slow reader is not waited for, and one that lost its place gets nothing more.

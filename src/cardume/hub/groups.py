@@ -24,6 +24,9 @@ Write = Callable[[bytes], object]
 SLICE = 2000
 """Writes in one turn of the loop: 10 to 12 ms."""
 
+PILE = 64 * 1024
+"""Bytes of one turn from which a write takes no more: so much a transport may hold that is full."""
+
 logger = logging.getLogger("cardume.hub")
 
 
@@ -47,7 +50,7 @@ class Parcel(NamedTuple):
 class Group:
     """Subscribers of one kind."""
 
-    __slots__ = ("_pending", "_runs", "direct", "kind", "queued", "sent")
+    __slots__ = ("_octets", "_pending", "_runs", "direct", "kind", "queued", "sent")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -56,6 +59,8 @@ class Group:
         self.sent = 0
         """Frames that the direct ones were written."""
         self._pending: list[Parcel] = []
+        self._octets = 0
+        """Of what is pending."""
         self._runs: list[_Run] = []
 
     def __len__(self) -> int:
@@ -70,6 +75,11 @@ class Group:
         """Whether something is on its way to the direct ones."""
         return bool(self._pending or self._runs)
 
+    @property
+    def heavy(self) -> bool:
+        """Whether what is pending is enough for a write."""
+        return self._octets >= PILE
+
     def add(self, subscription: Subscription) -> None:
         """One more, who is told what comes from now on. To be called with nothing pending."""
         write = subscription.connection.write
@@ -82,18 +92,22 @@ class Group:
     def discard(self, subscription: Subscription) -> None:
         """One less."""
         self.queued.discard(subscription)
+        self._forget(subscription, len(self._due(subscription)))
+
+    def _due(self, subscription: Subscription) -> list[Parcel]:
+        """What is on its way to one, who is taken out of it."""
+        return [parcel for run in self._runs if run.take(subscription) for parcel in run.parcels]
+
+    def _forget(self, subscription: Subscription, unwritten: int) -> None:
         if self.direct.pop(subscription, None) is not None:
-            subscription.connection.count_sent(self.sent - subscription.since)
-        for run in self._runs:
-            run.take(subscription)
+            subscription.connection.count_sent(self.sent - subscription.since - unwritten)
 
     def stall(self, subscription: Subscription) -> bool:
         """From now on it is queued for, and so is what was on its way. False: there is no room."""
-        late = [parcel for run in self._runs if run.take(subscription) for parcel in run.parcels]
-        self.discard(subscription)
+        late = self._due(subscription)
+        self._forget(subscription, len(late))
         self.queued.add(subscription)
         connection = subscription.connection
-        connection.count_sent(-len(late))  # they were counted when they set out
         return all(connection.offer(*parcel) for parcel in (*late, *self._pending))
 
     def resume(self, subscription: Subscription) -> None:
@@ -101,45 +115,50 @@ class Group:
         self.queued.discard(subscription)
         self.add(subscription)
 
-    def catch_up(self, subscription: Subscription) -> None:
-        """Write what is on its way to one of the direct ones, ahead of the others."""
-        write = self.direct.get(subscription)
+    def catch_up(self, subscription: Subscription) -> int:
+        """Write what is on its way to one of the direct ones, ahead of the others; how many."""
+        write, written = self.direct.get(subscription), 0
         for run in self._runs:
             if run.take(subscription) and write is not None:
                 write(run.data)
+                written += len(run.parcels)
+        return written
 
     def deliver(self, parcel: Parcel) -> list[Subscription]:
         """Queue a frame for everyone. Returns those for whom there was no room."""
         if self.direct:
             self._pending.append(parcel)
+            self._octets += len(parcel.frame)
         # A copy: one that has caught up by this becomes a direct one.
         return [member for member in list(self.queued) if not member.connection.offer(*parcel)]
 
     def flush(self) -> int:
-        """Write what is pending, or make `step` do so. Returns how many frames."""
-        parcels, self._pending = self._pending, []
+        """Write what is pending, or have `step` do so. Returns how many frames were written."""
+        parcels, self._pending, self._octets = self._pending, [], 0
         if not parcels:
             return 0
         compressed = self.kind.compressed
         frames = [each.frame.compressed if compressed else each.frame.wire for each in parcels]
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         self.sent += len(parcels)
-        told = len(parcels) * len(self.direct)
         if self._runs or len(self.direct) > SLICE:
             self._runs.append(_Run(parcels, data, self.direct))
-        else:
-            # A copy: a write that fills a transport makes its subscriber a queued one.
-            write_all(list(self.direct.values()), data)
-        return told
+            return 0
+        # A copy: a write that fills a transport makes its subscriber a queued one.
+        writes = list(self.direct.values())
+        write_all(writes, data)
+        return len(parcels) * len(writes)
 
-    def step(self) -> bool:
-        """Write to one more slice of a large audience. True: there is more."""
-        if self._runs:
-            run = self._runs[0]
-            write_all(run.slice(), run.data)
-            if run.over:
-                self._runs.remove(run)
-        return bool(self._runs)
+    def step(self) -> int:
+        """Write to one more slice of a large audience. Returns how many frames."""
+        if not self._runs:
+            return 0
+        run = self._runs[0]
+        writes = run.slice()
+        write_all(writes, run.data)
+        if run.over:
+            self._runs.remove(run)
+        return len(run.parcels) * len(writes)
 
 
 class _Run:

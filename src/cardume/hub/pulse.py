@@ -6,6 +6,7 @@ each of 10,000 some 250.
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import Generic, Protocol, TypeVar
 
@@ -14,6 +15,8 @@ from cardume.clock import Clock, TimerHandle
 GRAIN = 1.0
 SLOTS = 32
 """More than the longest wait between two beats, in grains."""
+
+logger = logging.getLogger("cardume.hub")
 
 
 class Beating(Protocol):
@@ -69,15 +72,23 @@ class Pulse(Generic[B]):
     def _turn(self) -> None:
         self._now = (self._now + 1) % SLOTS
         self._timer = None
-        due, self._slots[self._now] = self._slots[self._now], set()
-        self._size -= len(due)
-        for one in due:
-            wait = one.beat()
+        due = self._slots[self._now]
+        while due:  # one by one: a beat may take others off
+            one = due.pop()
+            wait = self._beat(one)
             if wait:
-                self._size += 1
                 self._place(one, wait)
+            else:
+                self._size -= 1
         if self._size:
             self._timer = self._clock.call_later(GRAIN, self._turn)
+
+    def _beat(self, one: B) -> int:
+        try:
+            return one.beat()
+        except Exception:  # the others have hearts too
+            logger.exception("a heartbeat failed")
+            return 0
 
 
 def around(seconds: float, share: float = 0.1) -> int:

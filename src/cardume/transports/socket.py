@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from itertools import islice
 from typing import Any, Final, cast
 
 from cardume.clock import TimerHandle
@@ -32,7 +33,11 @@ MESSAGE_WITHIN: Final = 30.0
 """Seconds from a message's first byte to its last."""
 
 MAX_WAITING: Final = 16
-"""Messages of a peer that wait for an answer before we read no more of them."""
+"""Messages of a peer that wait for an answer before we read no more of them.
+
+As many frames are taken in one turn of the loop: a read may be full of empty ones, and 40,000 of
+them took 250 ms.
+"""
 
 BATCH: Final = 64 * 1024
 """Bytes from which one write takes no more frames of an outbox."""
@@ -53,6 +58,8 @@ class Socket(asyncio.Protocol):
         "_deadline",
         "_deaf",
         "_deflate",
+        "_drains",
+        "_full",
         "_goodbye",
         "_heard",
         "_hub",
@@ -87,6 +94,10 @@ class Socket(asyncio.Protocol):
         """When the last message came."""
         self._open = False
         """Whether it may be written to directly: what it is told first is one write."""
+        self._drains = False
+        """Whether that will be written in the loop's next turn."""
+        self._full = False
+        """Whether nothing more is read for now."""
         self._paused = False
         self._asked = False
         """Whether the answer to a ping is due."""
@@ -107,30 +118,42 @@ class Socket(asyncio.Protocol):
         self._answer_due, self._deflate = legacy.answer, legacy.deflate
         # It goes out with what the peer is told first, if that is soon.
         asyncio.get_running_loop().call_soon(self._say_answer)
-        transport.set_write_buffer_limits(high=0)
-        self._heard = hub.clock.monotonic()
+        self._heard = self._begun = hub.clock.monotonic()
+        self._receiver = legacy.receiver
+        self._inbox = deque()
+        self._talk = asyncio.current_task()
         connection = self._connection = hub.connect(
             admission.identity, dialect, self, address=admission.address
         )
         connection.compresses = legacy.compresses
-        self._receiver = legacy.receiver
-        self._inbox = deque()
-        self._talk = asyncio.current_task()
-        self._hub.pulse.add(self, around(PING_EVERY))
-        for message in legacy.messages:
-            self._take(message)
+        # Not 0: asyncio's TLS calls a buffer full that has as much as that.
+        transport.set_write_buffer_limits(high=1, low=0)
+        hub.pulse.add(self, around(PING_EVERY))
         try:
-            stay = self._stay = admission.begin(connection)
-            await stay.enter()
-            self._open = True
-            self._drain()
-            await self._answer()
+            await self._greet(admission, legacy.messages)
         except Exception as error:
             self._fail(error)
+        except asyncio.CancelledError:
+            connection.close(codes.SHUTDOWN)
+            raise
         finally:
-            self._talk = self._inbox = None
             self._open = True
+            self._rest()
             self._drain()
+
+    async def _greet(self, admission: Admission, messages: list[Message]) -> None:
+        connection = self._connection
+        for message in messages:
+            self._take(message)
+        if self._receiver is not None:  # it may hold more of them
+            self._read(self._receiver)
+        if connection.closing:  # the hub drains, or the peer broke the protocol
+            return
+        stay = self._stay = admission.begin(connection)
+        await stay.enter()
+        self._open = True
+        self._drain()
+        await self._answer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         connection = self._connection
@@ -138,7 +161,8 @@ class Socket(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        self._paused = True  # nothing more can be written
+        self._paused = self._said_goodbye = True  # nothing more can be written
+        self._full = False
         self._answer_due = b""
         self._hub.disconnect(connection, self._peer_code)
         if self._stay is not None:
@@ -156,9 +180,9 @@ class Socket(asyncio.Protocol):
         if connection.closing or self._peer_code is not None:
             return 0
         now = self._hub.clock.monotonic()
-        if self._receiver is not None and now > self._begun + MESSAGE_WITHIN:
+        if self._receiver is not None and not self._full and now > self._begun + MESSAGE_WITHIN:
             connection.close(codes.STALE)
-        elif self._asked and self._is_reading():
+        elif self._asked and not self._full:  # or its answer may wait to be read
             connection.close(codes.NO_PONG)
         elif self._is_idle(now):
             connection.close(codes.STALE)
@@ -166,14 +190,10 @@ class Socket(asyncio.Protocol):
             return around(PING_EVERY)
         else:
             self._asked = True
-            if not self._paused:
-                self._transport.write(_PING)
+            self._say_answer()
+            self._transport.write(_PING)
             return PONG_WITHIN
         return 0
-
-    def _is_reading(self) -> bool:
-        """Whether we would have heard the answer to a ping."""
-        return self._inbox is None or len(self._inbox) < MAX_WAITING
 
     def _is_idle(self, now: float) -> bool:
         """Whether it holds nothing and says nothing."""
@@ -185,8 +205,11 @@ class Socket(asyncio.Protocol):
 
     def wake(self) -> None:
         """`Transport.wake`"""
-        if self._open or self._goodbye is not None:
+        if self._open:
             self._drain()
+        elif not self._drains:
+            self._drains = True
+            asyncio.get_running_loop().call_soon(self._drain)
 
     def close(self, code: CloseCode, *, flush: bool) -> None:
         """`Transport.close`"""
@@ -196,7 +219,7 @@ class Socket(asyncio.Protocol):
         self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
         if not flush:
             self._part()
-        self._drain()
+        self.wake()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -211,6 +234,7 @@ class Socket(asyncio.Protocol):
 
     def _drain(self) -> None:
         """Write what waits, as far as the transport takes it; then go on without an outbox."""
+        self._drains = False
         connection = self._connection
         outbox = connection.outbox
         while not self._paused and (first := outbox.take()) is not None:
@@ -230,12 +254,14 @@ class Socket(asyncio.Protocol):
         if self._goodbye is not None:
             self._part()
         elif self._open and connection.write is None and not outbox.corked:
+            self._say_answer()
             connection.resume(self._transport.write)
 
     def _say_answer(self) -> None:
-        if self._answer_due:
-            self._transport.write(self._answer_due)
-            self._answer_due = b""
+        # Forgotten first: under TLS a write may call `resume_writing`.
+        answer, self._answer_due = self._answer_due, b""
+        if answer:
+            self._transport.write(answer)
 
     def _part(self) -> None:
         """Say goodbye, and wait for the peer's."""
@@ -259,13 +285,18 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        receiver = self._receiver
-        if receiver is None:
+        if self._receiver is None:
             limit = 2 * self._hub.options.max_message  # what is a little too big is told so
-            receiver = Receiver(limit, deflate=self._deflate)
+            self._receiver = Receiver(limit, deflate=self._deflate)
             self._begun = self._hub.clock.monotonic()
+        self._read(self._receiver, data)
+
+    def _read(self, receiver: Receiver, data: bytes = b"") -> None:
+        """Take some of what has come."""
+        room = MAX_WAITING
         try:
-            for message in receiver.feed(data):
+            for message in islice(receiver.feed(data), MAX_WAITING):
+                room -= 1
                 self._take(message)
                 if message.opcode < CLOSE:  # what comes in the middle of it gives it no more time
                     self._begun = self._hub.clock.monotonic()
@@ -273,7 +304,31 @@ class Socket(asyncio.Protocol):
             self._hub.rejects.note("bad_frame", self._connection.id)
             self._deafen(codes.CLOSES[fault.code])
             return
-        self._receiver = None if receiver.idle else receiver
+        if self._deaf or receiver.idle:
+            self._receiver = None
+        if (self._receiver is not None and not room) or self._has_enough():
+            self._read_later()
+
+    def _has_enough(self) -> bool:
+        return self._inbox is not None and len(self._inbox) >= MAX_WAITING
+
+    def _read_later(self) -> None:
+        """Read no more until others had their turn, and what waits is answered."""
+        if not self._full:
+            self._full = True
+            self._transport.pause_reading()
+        if not self._has_enough():
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Take more of what has come; when there is no more, let more come."""
+        if not self._full or self._has_enough():
+            return
+        self._full = False
+        if self._receiver is not None:
+            self._read(self._receiver)
+        if not (self._full or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     def _take(self, message: Message) -> None:
         opcode = message.opcode
@@ -300,8 +355,6 @@ class Socket(asyncio.Protocol):
         self._inbox.append(text)
         if self._talk is None:
             self._talk = asyncio.get_running_loop().create_task(self._converse())
-        elif len(self._inbox) == MAX_WAITING:
-            self._transport.pause_reading()
 
     async def _converse(self) -> None:
         try:
@@ -309,7 +362,14 @@ class Socket(asyncio.Protocol):
         except Exception as error:
             self._fail(error)
         finally:
-            self._talk = self._inbox = None
+            self._rest()
+
+    def _rest(self) -> None:
+        """All that was said is answered, or will not be."""
+        self._talk = self._inbox = None
+        if self._peer_code is not None:
+            self._leave()
+        self._read_on()
 
     async def _answer(self) -> None:
         """Answer all that was said."""
@@ -317,13 +377,15 @@ class Socket(asyncio.Protocol):
         assert stay is not None
         while inbox and not connection.closing:
             text = inbox.popleft()
-            if len(inbox) == MAX_WAITING - 1:
-                self._transport.resume_reading()
             self._heard = self._hub.clock.monotonic()
             if is_longer(text, self._hub.options.max_message):
                 connection.close(codes.TOO_BIG)
             else:
                 await stay.hear(text)
+            if self._full and not inbox:
+                await asyncio.sleep(0)  # others have their turn: an answer may wait for nothing
+                self._begun = self._hub.clock.monotonic()  # it waited for us
+                self._read_on()
 
     def _fail(self, error: Exception) -> None:
         self._connection.close(code_for(error, accepted=True))
@@ -337,15 +399,22 @@ class Socket(asyncio.Protocol):
         self._connection.close(code)
 
     def _peer_left(self, code: int) -> None:
-        """The peer's goodbye: answered by ours, if that was not said before (§5.5.1)."""
+        """The peer's goodbye. What it said before is answered first, if that is soon."""
         self._deaf = True
         self._peer_code = code
+        if self._deadline is None:
+            self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        answering = self._talk is not None and (self._open or self._inbox)
+        if self._said_goodbye or not answering:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Answer the peer's goodbye by ours, if that was not said before (§5.5.1)."""
+        assert self._peer_code is not None
         self._say_answer()
         if not self._said_goodbye:
             self._said_goodbye = True
-            self._hub.disconnect(self._connection, code)
+            self._hub.disconnect(self._connection, self._peer_code)
             self._paused = True
-            self._transport.write(close_frame(code))
-        if self._deadline is None:
-            self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
+            self._transport.write(close_frame(self._peer_code))
         self._transport.close()

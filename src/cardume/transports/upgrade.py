@@ -154,4 +154,4 @@ def _is_key(key: bytes) -> bool:
 
 
 def _lines(headers: Iterable[Header]) -> bytes:
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"".join(b"%b: %b\r\n" % (name, value) for name, value in headers)

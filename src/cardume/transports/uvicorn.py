@@ -16,6 +16,7 @@ from asyncio import TimerHandle
 from collections import deque
 from enum import IntEnum
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -40,7 +41,10 @@ from cardume.wire.framing import (
 from cardume.wire.websocket import FrameFault, Message, Receiver
 
 MAX_HELD: Final = 16
-"""Messages that the application has not read before we read no more of them."""
+"""Messages that the application has not read before we read no more of them.
+
+As many frames are taken in one turn of the loop.
+"""
 
 MESSAGE_WITHIN: Final = 30.0
 """Seconds from a message's first byte to its last."""
@@ -78,6 +82,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_deadline",
         "_deflate",
         "_denial",
+        "_full",
         "_handed",
         "_held",
         "_late",
@@ -119,6 +124,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._denial: tuple[int, list[upgrade.Header]] | None = None
         self._receiver: Receiver | None = None
         self._held: deque[Message] = deque()
+        self._full = False
+        """Whether nothing more is read for now."""
         self._awake: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -143,6 +150,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._hold(Message(CLOSE, code=code))
         self._state = State.LOST
         self._receiver = None
+        self._full = False
         _resolve(self._writable)
         if exc is None:
             self.transport.close()
@@ -180,8 +188,14 @@ class WebSocketProtocol(asyncio.Protocol):
         limit = self._config.ws_max_size
         receiver = self._receiver or Receiver(limit, deflate=self._agreed is not None)
         self._receiver = receiver
+        self._read(receiver, data)
+
+    def _read(self, receiver: Receiver, data: bytes = b"") -> None:
+        """Take some of what has come."""
+        room = MAX_HELD
         try:
-            for message in receiver.feed(data):
+            for message in islice(receiver.feed(data), MAX_HELD):
+                room -= 1
                 self._take(message)
                 if message.opcode < CLOSE:
                     self._end_time()
@@ -191,9 +205,32 @@ class WebSocketProtocol(asyncio.Protocol):
         if receiver.idle:
             self._receiver = None
             self._end_time()
-        elif self._late is None:
+        if (self._receiver is not None and not room) or self._holds_enough():
+            self._read_later()
+        elif self._receiver is not None and self._late is None:
             overdue = FrameFault(1002, "the message took too long")
             self._late = self._loop.call_later(MESSAGE_WITHIN, self._break_off, overdue)
+
+    def _holds_enough(self) -> bool:
+        return self._state < State.CLOSING and len(self._held) >= MAX_HELD
+
+    def _read_later(self) -> None:
+        """Read no more until others had their turn, and the application has read."""
+        self._end_time()
+        if not self._full:
+            self._full = True
+            self.transport.pause_reading()
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Take more of what has come; when there is no more, let more come."""
+        if not self._full or self._holds_enough():
+            return
+        self._full = False
+        if self._receiver is not None:
+            self._read(self._receiver)
+        if not (self._full or self._handed or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     # -- the handshake ------------------------------------------------------------------------
 
@@ -321,8 +358,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._awake = self._loop.create_future()
             await self._awake
         message = self._held.popleft()
-        if len(self._held) == MAX_HELD - 1 and self._state is not State.LOST:
-            self.transport.resume_reading()
+        if self._full and len(self._held) < MAX_HELD:
+            self._loop.call_soon(self._read_on)
         match message.opcode:
             case 0:
                 return {"type": "websocket.connect"}
@@ -347,8 +384,6 @@ class WebSocketProtocol(asyncio.Protocol):
             self._peer_left(message)
         elif self._state < State.CLOSING:
             self._hold(message)
-            if len(self._held) == MAX_HELD:
-                self.transport.pause_reading()
 
     def _hold(self, message: Message) -> None:
         self._held.append(message)
@@ -367,6 +402,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._hold(Message(CLOSE, code=fault.code, data=str(fault).encode()[:123]))
             self._part(fault.code, str(fault))
         self._state = State.LOST
+        self._end_time()
+        self._give_up_later()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -435,8 +472,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._cancel_timers()
         self._say_answer()
         self.transport.write(close_frame(code, reason))
-        if len(self._held) >= MAX_HELD:
-            self.transport.resume_reading()
+        if self._full:
+            self._loop.call_soon(self._read_on)
         self._give_up_later()
 
     def _give_up_later(self) -> None:
@@ -485,7 +522,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._cancel_timers()
         self._server.connections.discard(cast("Any", self))
         messages = [each for each in self._held if each.opcode]
-        if len(self._held) >= MAX_HELD:
+        if self._full:
+            self._full = False
             self.transport.resume_reading()
         self.transport.set_protocol(protocol)
         agreed = self._agreed
