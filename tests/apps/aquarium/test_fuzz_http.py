@@ -39,7 +39,7 @@ FIELDS = {
     "sensor_id": numbers, "low": numbers, "high": numbers, "low_critical": numbers,
     "high_critical": numbers, "severity": st.sampled_from([*Severity, "x"]), "deadband": numbers,
     "for_seconds": numbers, "clear_seconds": numbers, "enabled": st.booleans(), "until": moments,
-    "reason": texts,
+    "reason": texts, "command": texts, "params": values, "expires_in": numbers, "id": texts,
 }  # fmt: skip
 bodies = st.one_of(
     st.fixed_dictionaries({}, optional={n: st.one_of(v, v, values) for n, v in FIELDS.items()}),
@@ -67,7 +67,7 @@ paths = st.tuples(
         st.one_of(
             ids,
             st.sampled_from(
-                ["overview", "members", "readings", "status", "events", "ack", "shelve"]
+                ["overview", "members", "readings", "status", "events", "commands", "ack", "shelve"]
             ),
         ),
         max_size=3,
@@ -76,8 +76,8 @@ paths = st.tuples(
 known = st.sampled_from(
     ["aquariums", "aquariums/1", "aquariums/1/overview", "aquariums/1/readings", "devices",
      "aquariums/1/members/ana", "aquariums/1/members/eva", "devices/probe", "devices/probe/status",
-     "devices/probe/events", "alert-rules", "alert-rules/1", "alerts", "alerts/1/ack",
-     "alerts/1/shelve"]
+     "devices/probe/events", "devices/probe/commands", "alert-rules", "alert-rules/1", "alerts",
+     "alerts/1/ack", "alerts/1/shelve"]
 )  # fmt: skip
 methods = st.sampled_from(["GET", "GET", "POST", "POST", "PUT", "PATCH", "DELETE", "HEAD"])
 

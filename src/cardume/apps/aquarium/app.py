@@ -11,7 +11,7 @@ from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cardume.apps.aquarium.catalogue import Catalogue
-from cardume.apps.aquarium.commands import SWEEP_EVERY, Commands
+from cardume.apps.aquarium.commands import Commands
 from cardume.apps.aquarium.decisions import AckAction, Decisions, ShelveAction
 from cardume.apps.aquarium.hearing import Hearing
 from cardume.apps.aquarium.ingest import Ingest
@@ -111,14 +111,12 @@ class Aquarium:
             )
             retiring = self.hub.tasks.every(EVERY, self.retention.run, "retention of readings")
             await self.commands.start()
-            sending = self.hub.tasks.every(SWEEP_EVERY, self.commands.sweep, "waiting commands")
             try:
                 yield
             finally:
                 sweeping.cancel()
                 retiring.cancel()
-                sending.cancel()
-                self.commands.stop()
+                await self.commands.stop()
                 self.watch.stop()
 
     def status(self, device: Device) -> str:

@@ -27,6 +27,7 @@ from cardume.devices.liveness import DeviceStatus
 from cardume.devices.registry import Device
 from cardume.errors import Refused
 from cardume.hub.hub import Hub
+from cardume.hub.schedule import LeaseTimer
 from cardume.mqtt.ports import Downlink
 from cardume.storage.database import Storage, Write
 from cardume.wire import codes
@@ -34,11 +35,13 @@ from cardume.wire import codes
 MAX_OPEN: Final = 32
 """Commands of one device that are neither answered nor expired."""
 
-BATCH: Final = 500
-"""Commands that expire in one transaction."""
+BATCH: Final = 100
+"""Commands that expire in one transaction: what devices send waits for it."""
 
 SWEEP_EVERY: Final = 30.0
-"""Seconds between two looks for what waits though its device is there."""
+"""Seconds between two looks for what waits though its device is there, while any is open."""
+
+_SWEEP: Final = "sweep"
 
 
 class Commands:
@@ -59,6 +62,7 @@ class Commands:
         self._catalogue = catalogue
         self._connected = connected
         self._deadlines = hub.leases(self._expired, "command deadlines")
+        self._sweeps: LeaseTimer[str] = hub.leases(self._sweep, "waiting commands")
 
     def deliver_by(self, downlink: Downlink) -> None:
         """The way to devices; until it is told there is none, and commands wait."""
@@ -71,9 +75,10 @@ class Commands:
             for row in await store.all_open(connection):
                 self._hold(row, row.expires_at - now)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         self._deadlines.stop()
-        self.deliveries.stop()
+        self._sweeps.stop()
+        await self.deliveries.stop()
 
     # -- what people ask --------------------------------------------------------------------
 
@@ -184,9 +189,15 @@ class Commands:
         """There is none any more: what was sent just now has perhaps not arrived."""
         self.deliveries.lost()
 
-    async def sweep(self) -> None:
+    async def _sweep(self, _keys: list[str]) -> None:
         """Send what waits for devices that are there, whatever was missed."""
         await self.deliveries.send_waiting(self._is_there)
+        if self.deliveries:
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if _SWEEP not in self._sweeps:
+            self._sweeps.touch_in(_SWEEP, SWEEP_EVERY)
 
     def _is_there(self, device_id: str) -> bool:
         device = self._catalogue.devices.get(device_id)
@@ -228,6 +239,7 @@ class Commands:
     def _hold(self, row: Row[Any], seconds: float) -> None:
         self.deliveries.hold(row.device_id, row.number, row.status, seconds)
         self._deadlines.touch_in((row.device_id, row.number), seconds)
+        self._sweep_later()
 
     def _end(self, device_id: str, number: int) -> None:
         self._deadlines.drop((device_id, number))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +29,10 @@ AT_ONCE: Final = 1.0
 """Seconds within which a device that is back again and again gets nothing twice."""
 
 DOUBT: Final = 30.0
-"""Seconds until a link that answers nothing is given up, and some: what was sent then is in doubt."""
+"""Seconds until a link that answers nothing is given up: what it took meanwhile is in doubt."""
+
+STOP_WITHIN: Final = 5.0
+"""Seconds that the database may take for what is under way when we stop."""
 
 ARRIVED: Final = (Delivery.SENT, Delivery.ACKNOWLEDGED)
 
@@ -56,6 +59,14 @@ class Held(msgspec.Struct):
     doubtful: bool = False
     """Sent just before the way to devices was lost: perhaps it never arrived."""
     carrying: asyncio.Task[None] | None = None
+    under_way: bool = False
+    """Whether it is with the downlink, which may take as long as it is open."""
+
+    def let_go(self) -> None:
+        """Wait no more for what the downlink says. What is being written is written."""
+        if self.carrying is not None and self.under_way:
+            self.carrying.cancel()
+            self.carrying, self.under_way = None, False
 
     @property
     def waits(self) -> bool:
@@ -76,7 +87,12 @@ class Deliveries:
         self._prefix = prefix
         self._arrived = arrived
         self._open: dict[str, dict[int, Held]] = {}
+        self._busy: set[asyncio.Task[None]] = set()
         self._patience = hub.leases(self._out_of_patience, "commands under way")
+
+    def __bool__(self) -> bool:
+        """Whether any command is open."""
+        return bool(self._open)
 
     def __contains__(self, device_id: str) -> bool:
         """Whether a device has open commands."""
@@ -98,8 +114,7 @@ class Deliveries:
         if held is None:
             return
         self._patience.drop((device_id, number))
-        if held.carrying is not None:
-            held.carrying.cancel()
+        held.let_go()
         if not self._open[device_id]:
             del self._open[device_id]
 
@@ -108,16 +123,19 @@ class Deliveries:
         for number in list(self._open.get(device_id, ())):
             self.drop(device_id, number)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """Send no more, once what is being read or written is."""
+        self._patience.stop()
         for device_id in list(self._open):
             self.forget(device_id)
-        self._patience.stop()
+        if self._busy:
+            await asyncio.wait(self._busy, timeout=STOP_WITHIN)
 
     # -- when it is sent --------------------------------------------------------------------
 
     def send(self, device_id: str) -> None:
         """Send what waits for a device."""
-        self._tasks.spawn(self._send(device_id, again=False), "commands to a device")
+        self._spawn(self._send(device_id, again=False))
 
     def heard(self, device_ids: Iterable[str], back: Collection[str]) -> None:
         """Devices said something live; those in `back` were away, and may have lost anything."""
@@ -135,9 +153,9 @@ class Deliveries:
                 if key not in self._patience:
                     self._patience.touch_in(key, RETRY_AFTER)
             elif back or (held.waits and ago >= RETRY_AFTER):
-                again = True
+                held.tried, again = now, True
         if again:
-            self._tasks.spawn(self._send(device_id, again=back), "commands to a device")
+            self._spawn(self._send(device_id, again=back))
 
     def lost(self) -> None:
         """The way to devices is lost."""
@@ -157,9 +175,7 @@ class Deliveries:
         for device_id, number in keys:
             held = self._open.get(device_id, {}).get(number)
             if held is not None:
-                if held.carrying is not None:
-                    held.carrying.cancel()
-                    held.carrying = None
+                held.let_go()
                 await self._send(device_id, again=True, only=number)
 
     async def _send(self, device_id: str, *, again: bool, only: int | None = None) -> None:
@@ -181,7 +197,13 @@ class Deliveries:
             held = self._open.get(device_id, {}).get(row.number)
             if held is not None and held.carrying is None:
                 held.tried = self._clock.monotonic()
-                held.carrying = self._tasks.spawn(self._carry(held, row), "a command")
+                held.carrying = self._spawn(self._carry(held, row))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks.spawn(work, "commands to a device")
+        self._busy.add(task)
+        task.add_done_callback(self._busy.discard)
+        return task
 
     async def _carry(self, held: Held, row: Row[Any]) -> None:
         """Until the device's client has it, or it is sure that it will not."""
@@ -190,11 +212,13 @@ class Deliveries:
         left = held.deadline - self._clock.monotonic()
         doubtful, held.doubtful = held.doubtful, False
         try:
-            if left <= 0:
+            if left <= 0 or self._open.get(row.device_id, {}).get(row.number) is not held:
                 return
+            held.under_way = True
             came = await self.downlink.publish_to(
                 row.device_id, topic, payload, expiry=left, patience=left
             )
+            held.under_way = False
             if came not in ARRIVED:
                 held.doubtful |= doubtful
             elif held.status == QUEUED:
@@ -203,4 +227,4 @@ class Deliveries:
             logger.warning("a command to %s waits: %s", row.device_id, error)
         finally:
             if held.carrying is asyncio.current_task():
-                held.carrying = None
+                held.carrying, held.under_way = None, False
