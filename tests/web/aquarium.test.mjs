@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { commandsOf } from "./web/views/aquarium/commandlog.js";
 import { condition, earlierAlerts, initial, openAlerts, reduce, tileKey } from "./web/views/aquarium/state.js";
 
 const NOON = Date.parse("2026-11-20T12:00:00.000Z");
@@ -96,6 +97,38 @@ test("a device goes offline once, whatever comes late", () => {
   assert.equal(state.devices.probe.name, "Probe");
   assert.equal(play(snapshot(), status("offline", 4, -60)).devices.probe.last_seen_at, at(0));
   assert.equal(reduce(state, status("online", 5, 9)).devices.probe.status, "online");
+});
+
+test("the hub's own link comes with the snapshot and by its events", () => {
+  const down = { link: "down", since: at(5) };
+  const state = play(snapshot(), { type: "hub_status", data: down });
+  assert.deepEqual(state.hub, down);
+  assert.deepEqual(play(snapshot({ link: down })).hub, down);
+  assert.equal(reduce(state, snapshot()).hub.link, "up");
+});
+
+test("a status that is unknown for a while is known again as it was", () => {
+  const probe = { device_id: "probe", name: "Probe", status: "unknown", last_known_status: "offline", last_seen_at: at(0) };
+  const blind = play(snapshot({ devices: [probe], link: { link: "down", since: at(1) } }));
+  assert.equal(blind.devices.probe.status, "offline");
+  const back = reduce(blind, { type: "hub_status", data: { link: "up", since: at(9) } });
+  assert.equal(back.devices.probe.status, "offline");
+});
+
+test("commands of a device: the newest first, bounded, and never back to an older version", () => {
+  const command = (id, seconds, version, more = {}) => ({
+    id, device_id: "probe", command: "feed", status: "queued", created_at: at(seconds), version, ...more,
+  });
+  const event = (...parts) => ({ type: "device_command", data: command(...parts) });
+  const state = play(snapshot(), event("b", 2, 1), event("b", 2, 3, { status: "acknowledged" }), event("b", 2, 2));
+  assert.deepEqual(state.commands.probe.map(({ id, status }) => [id, status]), [["b", "acknowledged"]]);
+  const items = Array.from({ length: 9 }, (_, i) => command(`c${i}`, i, 1));
+  const more = reduce(state, { type: "commands", data: { deviceId: "probe", items } });
+  assert.deepEqual(more.commands.probe.map(({ id }) => id), ["c8", "c7", "c6", "c5", "c4"]);
+  assert.deepEqual(commandsOf(more.commands, "toString"), []);
+  assert.deepEqual(commandsOf(reduce(more, snapshot()).commands, "probe").length, 5);
+  const elsewhere = snapshot({ aquarium: { id: 1, name: "Reef", created_at: at(50) } });
+  assert.deepEqual(reduce(more, elsewhere).commands, {});
 });
 
 test("alerts are raised, acknowledged, cleared; older versions change nothing", () => {

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.support.browser import Server, Visit, Wire, visiting
@@ -86,6 +93,78 @@ async def test_a_killed_device_is_offline_until_somebody_knows(visit: Visit, dem
     await expect(alert.get_by_role("button")).to_have_count(0)
 
 
+async def sign_in(page: Page, token: str) -> None:
+    await page.get_by_role("button", name="Log in").click()
+    await page.get_by_text("Use a token instead").click()
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Use this token").click()
+    await live(page)
+
+
+@contextlib.contextmanager
+def obedient(demo: Server) -> Iterator[None]:
+    """`my-device`, which does what it is told and says so."""
+
+    def connected(client: Client, *_: Any) -> None:
+        client.subscribe(demo.topic("command"), 1)
+
+    def told(client: Client, _: Any, message: MQTTMessage) -> None:
+        done = {"id": json.loads(message.payload)["id"], "result": "ok", "answer": {"left": 118}}
+        client.publish(demo.topic("command/result"), json.dumps(done), 1)
+
+    ready = threading.Event()
+    client = Client(CallbackAPIVersion.VERSION2, "my-device")
+    client.username_pw_set("my-device", demo.key)
+    client.on_connect = connected
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_message = told
+    client.connect("127.0.0.1", demo.mqtt_port)
+    client.loop_start()
+    try:
+        assert ready.wait(10)
+        yield
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+async def test_a_command_reaches_its_device_and_the_answer_is_shown(
+    visit: Visit, demo: Server
+) -> None:
+    page, yours = visit.page, device(visit.page, "Your device")
+    await sign_in(page, demo.token)
+    await yours.get_by_text("Commands").click()
+    send = yours.get_by_role("button", name="Send")
+    await yours.get_by_label("Command", exact=True).fill("feed")
+    await yours.get_by_label("Parameters").fill("[2]")
+    await send.click()
+    await expect(yours.get_by_role("alert")).to_contain_text("a JSON object")
+    await yours.get_by_label("Parameters").fill('{"grams": 2}')
+    with obedient(demo):
+        await send.click()
+        fed = yours.get_by_role("listitem").filter(has_text="feed")
+        await expect(fed.locator(".badge")).to_have_text("Done")
+    await expect(fed).to_contain_text('{"grams":2}')
+    await expect(fed.locator(".answer")).to_have_text('{"left":118}')
+    await expect(yours.get_by_label("Command", exact=True)).to_have_value("")
+
+    await page.reload()
+    await live(page)
+    await yours.get_by_text("Commands").click()
+    await expect(yours.get_by_role("listitem").locator(".badge")).to_have_text("Done")
+
+
+async def test_where_readings_are_many_their_range_is_drawn(visit: Visit, demo: Server) -> None:
+    now = time.time()
+    many = [{"metric": "co2", "value": 10 + i % 7, "ts": now - 400 + 2 * i} for i in range(200)]
+    demo.publish("reading", json.dumps({"readings": many}))
+    await visit.page.reload()
+    co2 = tile(visit.page, "CO₂")
+    await expect(co2.locator(".range")).to_have_attribute("d", re.compile(r"^M.+L.+Z$"))
+    await expect(co2.get_by_role("img")).to_have_accessible_name("between 10 and 16")
+    await expect(co2.locator(".past")).to_be_empty()
+
+
 async def test_a_cut_wire_is_said_and_what_was_missed_is_replayed(
     browser: Browser, demo: Server
 ) -> None:
@@ -123,11 +202,7 @@ async def test_a_restarted_server_starts_over_by_itself(browser: Browser, demo: 
 
 async def test_the_demo_takes_its_token_too(visit: Visit, demo: Server) -> None:
     page = visit.page
-    await page.get_by_role("button", name="Log in").click()
-    await page.get_by_text("Use a token instead").click()
-    await page.get_by_label("Token").fill(demo.token)
-    await page.get_by_role("button", name="Use this token").click()
-    await live(page)
+    await sign_in(page, demo.token)
     await page.get_by_role("button", name="Log out").click()
     await page.get_by_role("button", name="Continue without a token").click()
     await live(page)

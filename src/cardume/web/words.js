@@ -20,6 +20,12 @@ export function moment(at) {
   return at === null ? "" : new Date(at).toLocaleString();
 }
 
+/** @param {number} at @param {number} now @returns {string} the time of day, and the date where that is another one */
+export function clock(at, now) {
+  const day = (/** @type {number} */ time) => new Date(time).toDateString();
+  return day(at) === day(now) ? new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : moment(at);
+}
+
 /** @param {string|null|undefined} stamp @returns {number|null} milliseconds */
 export function time(stamp) {
   return stamp ? Date.parse(stamp) : null;

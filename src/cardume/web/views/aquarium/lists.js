@@ -1,20 +1,33 @@
-/** Devices and alerts. */
+/** Whether the hub hears its devices, devices, and alerts. */
 
 import { byId, element, say, show } from "../../dom.js";
 import { ago, duration, moment, time } from "../../words.js";
+import { createCommands, showCommands } from "./commands.js";
 import { earlierAlerts, openAlerts } from "./state.js";
-import { REASONS, SEVERITIES, STATUSES } from "./words.js";
+import { hubText, newsOf, REASONS, SEVERITIES, STATUSES } from "./words.js";
 
 /**
  * @typedef {import("./state.js").State} State @typedef {import("./state.js").Alert} Alert
  * @typedef {import("./state.js").Device} Device
  */
 
-/** @param {State} state @param {number} now @param {boolean} live whether we would hear of a change */
-export function showDevices(state, now, live) {
+/** @param {State} state @param {number} now */
+export function showHub(state, now) {
+  const text = hubText(state.hub, now);
+  byId("hub").hidden = text === "";
+  byId("hub").dataset.look = state.hub.link === "down" ? "bad" : "wait";
+  say(byId("hub-text"), text);
+}
+
+/**
+ * @param {State} state @param {number} now @param {boolean} live whether we would hear of a change
+ * @param {import("./commands.js").Doors} doors
+ */
+export function showDevices(state, now, live, doors) {
   const devices = Object.values(state.devices).sort((a, b) => titleOf(a).localeCompare(titleOf(b)));
   const update = (/** @type {any} */ node, /** @type {Device} */ device) => updateDevice(node, device, state, now, live);
-  show(byId("devices"), devices, (device) => device.device_id, createDevice, update);
+  const create = (/** @type {Device} */ device) => createDevice(device, doors);
+  show(byId("devices"), devices, (device) => device.device_id, create, update);
 }
 
 /** @param {Device} device */
@@ -22,22 +35,24 @@ function titleOf(device) {
   return device.name ?? device.device_id;
 }
 
-function createDevice() {
+/** @param {Device} device @param {import("./commands.js").Doors} doors */
+function createDevice(device, doors) {
   return element(
     "li",
     { class: "device" },
     element("span", { class: "sign", "aria-hidden": "true" }),
     element("div", {}, element("h3"), element("p", { class: "quiet" })),
     element("p", { class: "status" }, element("strong"), element("span", { class: "quiet" })),
+    createCommands(device.device_id, titleOf(device), doors),
   );
 }
 
 /** @param {HTMLElement} node @param {Device} device @param {State} state @param {number} now @param {boolean} live */
 function updateDevice(node, device, state, now, live) {
   // While the hub hears nobody, it knows of nobody.
-  const status = state.link === "up" ? device.status : "unknown";
+  const status = state.hub.link === "up" ? device.status : "unknown";
   const [sign, word] = STATUSES[status] ?? STATUSES.unknown;
-  const [mark, text, right] = /** @type {any[]} */ ([...node.children]);
+  const [mark, text, right, commands] = /** @type {any[]} */ ([...node.children]);
   node.dataset.look = status;
   say(mark, sign);
   say(text.firstChild, titleOf(device));
@@ -46,10 +61,19 @@ function updateDevice(node, device, state, now, live) {
   const heard = seen === null ? `waiting for ${device.device_id}` : `last seen ${ago(seen, now)}`;
   say(text.lastChild, why ? `${heard} · ${why}` : heard);
   text.lastChild.title = moment(seen);
-  say(right.firstChild, live || seen === null ? word : `Was ${word.toLowerCase()}`);
+  const blind = status === "unknown";
+  say(right.firstChild, live || seen === null || blind ? word : `Was ${word.toLowerCase()}`);
   const since = time(device.status_since);
-  say(right.lastChild, !live || since === null || status === "never_seen" ? "" : `for ${duration(now - since)}`);
+  const held = !live || since === null || status === "never_seen" ? "" : `for ${duration(now - since)}`;
+  say(right.lastChild, blind ? lastKnown(device) : held);
   right.lastChild.title = moment(since);
+  showCommands(commands, state, device.device_id, now);
+}
+
+/** @param {Device} device @returns {string} its status before we heard nobody any more */
+function lastKnown({ status }) {
+  const word = STATUSES[status]?.[1].toLowerCase();
+  return word && status !== "unknown" ? (status === "never_seen" ? word : `was ${word}`) : "";
 }
 
 /**
@@ -106,20 +130,13 @@ function updateAlert(node, alert, now) {
   say(find(".severity").firstChild, sign);
   say(find(".severity").lastChild, word);
   say(find("h3"), alert.title);
-  say(find(".message"), newsOf(alert));
+  say(find(".message"), newsOf(alert, now));
   say(find(".facts"), factsOf(alert, now).join(" · "));
   find(".facts").title = moment(time(alert.started_at));
   const wanted = alert.state === "active_unack";
   if (!wanted && document.activeElement === find(".ack")) byId("alerts-title").focus();
   find(".ack").hidden = !wanted;
   find(".ack").setAttribute("aria-label", `Acknowledge: ${alert.title}`);
-}
-
-/** @param {Alert} alert @returns {string} its message, without the title if it begins by saying that again */
-function newsOf({ title, message }) {
-  if (!message.startsWith(title)) return message;
-  const rest = message.slice(title.length).replace(/^[:.\s]+/, "");
-  return rest && rest[0].toUpperCase() + rest.slice(1);
 }
 
 /** @param {Alert} alert @param {number} now @returns {string[]} */

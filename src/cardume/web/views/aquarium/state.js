@@ -5,28 +5,28 @@
  * is older than what is known changes nothing: readings go by `measured_at`, devices by
  * `state_version`, alerts by `version`.
  *
- * @typedef {{t: number, v: number}} Point  milliseconds, value
+ * @typedef {import("./lines.js").Point} Point @typedef {import("./lines.js").Past} Past
  * @typedef {{key: string, metric: string, sensorId: number|null, deviceId: string|null,
  *   sensor: string|null, value: number|null, unit: string|null, at: number|null,
  *   origin: string|null, target: {low: number|null, high: number|null}|null,
- *   decimals: number, points: Point[]}} Tile
+ *   decimals: number, points: Point[], past: Past|null}} Tile
  * @typedef {{device_id: string, name: string|null, status: string, reason?: string,
  *   status_since?: string, last_seen_at: string|null, state_version?: number,
- *   expected_interval_seconds: number|null}} Device
+ *   expected_interval_seconds: number|null}} Device  its `status` is the last one known
  * @typedef {{id: number, kind: string, severity: string, state: string, title: string,
  *   message: string, started_at: string, version: number, cleared_at?: string|null,
  *   acked_at?: string|null, acked_by?: string|null, ack_note?: string|null,
  *   last_occurred_at?: string, shelved_until?: string|null}} Alert
  * @typedef {{aquarium: {id: number, name: string, created_at: string}|null, tiles: Record<string, Tile>,
- *   devices: Record<string, Device>, alerts: Record<number, Alert>, link: string,
- *   span: number}} State
+ *   devices: Record<string, Device>, alerts: Record<number, Alert>,
+ *   commands: import("./commandlog.js").Log, hub: Hub, span: number}} State
+ * @typedef {{link: string, since: string|null}} Hub  whether it hears devices: up, resync, down
  * @typedef {{type: string, data: any}} Event
  */
 
+import { withCommands } from "./commandlog.js";
+import { extended } from "./lines.js";
 import { time } from "../../words.js";
-
-/** Points of a line: more would not be seen at the width of a tile. */
-const RESOLUTION = 300;
 
 /** Cleared alerts and news that are kept to be looked at. */
 const EARLIER = 8;
@@ -36,7 +36,7 @@ const DECIMALS = 3;
 
 /** @returns {State} Nothing known yet; lines reach back `span` seconds. */
 export function initial(span = 600) {
-  return { aquarium: null, tiles: {}, devices: {}, alerts: {}, link: "up", span };
+  return { aquarium: null, tiles: {}, devices: {}, alerts: {}, commands: {}, hub: { link: "up", since: null }, span };
 }
 
 /** @param {State} state @param {Event} event @returns {State} the next one; types it does not know change nothing */
@@ -50,11 +50,13 @@ const STEPS = {
   snapshot,
   reading,
   history,
-  span: (state, span) => ({ ...state, span, tiles: mapValues(state.tiles, (tile) => ({ ...tile, points: tile.points.slice(-1) })) }),
+  span: (state, span) => ({ ...state, span, tiles: mapValues(state.tiles, (tile) => ({ ...tile, points: tile.points.slice(-1), past: null })) }),
   device_status: deviceStatus,
+  device_command: (state, command) => commanded(state, { deviceId: command.device_id, items: [command] }),
+  commands: commanded,
   alert: (state, alert) => withAlert(state, alert),
   alert_ack: acked,
-  hub_status: (state, data) => ({ ...state, link: data.link }),
+  hub_status: (state, hub) => ({ ...state, hub }),
 };
 
 /** @param {State} state @param {any} data @returns {State} */
@@ -78,18 +80,20 @@ function snapshot(state, data) {
       target: metric.target,
       decimals: Math.max(known?.decimals ?? 0, decimalsOf(metric.value)),
       points: known?.points ?? [],
+      past: known?.past ?? null,
     };
     tiles[key] = at === null ? tile : { ...tile, points: extended(tile.points, at, metric.value, state.span) };
   }
   const devices = Object.fromEntries(
-    data.devices.map((/** @type {Device} */ device) => [device.device_id, device]),
+    data.devices.map((/** @type {any} */ device) => [device.device_id, { ...device, status: device.last_known_status ?? device.status }]),
   );
   // What was open and is not in the snapshot was cleared while we were away. Another database may
   // use the same ids for other things.
   const same = state.aquarium?.created_at === data.aquarium.created_at;
   const over = Object.values(state.alerts).filter((alert) => same && alert.cleared_at);
   const alerts = Object.fromEntries([...over, ...data.alerts].map((alert) => [alert.id, alert]));
-  return { ...state, aquarium: data.aquarium, tiles, devices, alerts: bounded(alerts), link: data.link.link };
+  const commands = same ? state.commands : {};
+  return { ...state, aquarium: data.aquarium, tiles, devices, alerts: bounded(alerts), commands, hub: data.link };
 }
 
 /** @param {State} state @param {any} data @returns {State} */
@@ -114,6 +118,7 @@ function reading(state, data) {
     target: known?.target ?? sibling?.target ?? null,
     decimals: Math.max(known?.decimals ?? 0, decimalsOf(data.value)),
     points: extended(known?.points ?? [], at, data.value, state.span),
+    past: known?.past ?? null,
   };
   const { [awaited]: _gone, ...others } = state.tiles;
   return { ...state, devices, tiles: { ...others, [key]: tile } };
@@ -121,14 +126,19 @@ function reading(state, data) {
 
 /**
  * What the server has kept, and what came since.
- * @param {State} state @param {{key: string, points: Point[]}} data @returns {State}
+ * @param {State} state @param {{key: string, points: Point[], past?: Past|null}} data @returns {State}
  */
-function history(state, { key, points }) {
+function history(state, { key, points, past = null }) {
   const tile = state.tiles[key];
   const last = points.at(-1);
   if (!tile || !last) return state;
   const newer = tile.points.filter((point) => point.t > last.t);
-  return { ...state, tiles: { ...state.tiles, [key]: { ...tile, points: [...points, ...newer] } } };
+  return { ...state, tiles: { ...state.tiles, [key]: { ...tile, past, points: [...points, ...newer] } } };
+}
+
+/** @param {State} state @param {{deviceId: string, items: import("./commandlog.js").Command[]}} data @returns {State} */
+function commanded(state, { deviceId, items }) {
+  return { ...state, commands: withCommands(state.commands, deviceId, items) };
 }
 
 /** @param {State} state @param {any} data @returns {State} */
@@ -176,18 +186,6 @@ function seen(devices, data) {
   if (!device || data.origin !== "sensor") return devices;
   const last_seen_at = later(device.last_seen_at, data.received_at);
   return { ...devices, [device.device_id]: { ...device, last_seen_at } };
-}
-
-/**
- * `points` with a newer one; two of them are never closer than the eye can tell.
- * @param {Point[]} points @param {number} t @param {number} v @param {number} span seconds
- */
-function extended(points, t, v, span) {
-  const width = span * 1000;
-  const kept = points.filter((point) => point.t >= t - width && point.t < t);
-  const previous = kept.at(-2);
-  if (previous && t - previous.t < width / RESOLUTION) kept.pop();
-  return [...kept, { t, v }];
 }
 
 /** @param {Alert} a @param {Alert} b */

@@ -2,14 +2,17 @@
 
 import { byId, element, say, show } from "../../dom.js";
 import { ago, moment } from "../../words.js";
+import { runs } from "./lines.js";
 import { condition } from "./state.js";
-import { CONDITIONS, metricName, targetText, unitName } from "./words.js";
+import { CONDITIONS, metricName, SOURCES, targetText, unitName } from "./words.js";
 
 /** @typedef {import("./state.js").State} State @typedef {import("./state.js").Tile} Tile
- * @typedef {import("./state.js").Point} Point */
+ * @typedef {import("./lines.js").Point} Point */
 
 /** What people look at first; the rest follows by name. */
 const FIRST = ["temperature", "ph", "salinity", "alkalinity", "kh", "gh", "ammonia", "nitrite", "nitrate"];
+
+const BY_THE_HOUR = "Readings that old are kept by the hour: the line is their mean, the band reaches from the lowest to the highest.";
 
 const WIDTH = 240;
 const HEIGHT = 56;
@@ -22,7 +25,7 @@ export function showTiles(state, now) {
 }
 
 /** @param {Tile} a @param {Tile} b */
-function inOrder(a, b) {
+export function inOrder(a, b) {
   return rank(a) - rank(b) || a.metric.localeCompare(b.metric) || (a.sensorId ?? 0) - (b.sensorId ?? 0);
 }
 
@@ -36,7 +39,7 @@ function rank(tile) {
 function create(tile) {
   const draw = (/** @type {string} */ tag, /** @type {string} */ name) => element(tag, { class: name });
   const line = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
-  line.append(draw("rect", "band"), draw("path", "trace"), draw("path", "tip"));
+  line.append(draw("rect", "band"), draw("path", "range"), draw("path", "trace"), draw("path", "tip"));
   return element(
     "li",
     { class: "card tile" },
@@ -44,7 +47,7 @@ function create(tile) {
     element("p", { class: "mark" }, element("span", { "aria-hidden": "true" }), element("span")),
     element("p", { class: "value" }, element("span", { class: "number" }), element("span", { class: "unit" })),
     line,
-    element("p", { class: "target" }),
+    element("p", { class: "target" }, element("span"), element("span", { class: "past", title: BY_THE_HOUR })),
     element("p", { class: "age" }, element("time"), element("span", { class: "source" })),
   );
 }
@@ -60,7 +63,8 @@ function update(node, tile, state, now) {
   const unit = unitName(tile.unit, tile.metric);
   say(find(".number"), tile.value === null ? "—" : tile.value.toFixed(tile.decimals));
   say(find(".unit"), unit);
-  say(find(".target"), targetText(tile.target, unit));
+  say(find(".target").firstChild, targetText(tile.target, unit));
+  say(find(".past"), SOURCES[tile.past?.source ?? ""] ?? "");
   say(find(".age time"), tile.at === null ? "" : ago(tile.at, now));
   find(".age time").title = moment(tile.at);
   say(find(".source"), sourceOf(tile, state));
@@ -78,26 +82,34 @@ function sourceOf(tile, state) {
 /** @param {SVGSVGElement} svg @param {Tile} tile @param {number} span @param {number} now milliseconds */
 function trace(svg, tile, span, now) {
   const points = tile.points.filter((point) => point.t >= now - span);
-  const [band, path, tip] = /** @type {any[]} */ ([...svg.children]);
-  const values = points.map((point) => point.v);
+  const [band, range, path, tip] = /** @type {any[]} */ ([...svg.children]);
+  const values = points.flatMap((point) => [point.low ?? point.v, point.v, point.high ?? point.v]);
   const { bottom, height } = scale(values, tile.target);
   const y = (/** @type {number} */ v) => HEIGHT - MARGIN - ((v - bottom) / height) * (HEIGHT - 2 * MARGIN);
   const start = Math.max(now - span, points[0]?.t ?? now);
   const x = (/** @type {number} */ t) => ((t - start) / Math.max(now - start, 1000)) * (WIDTH - 2 * MARGIN) + MARGIN;
   place(band, tile.target, y);
-  const spots = points.map((point) => `${x(point.t).toFixed(1)} ${y(point.v).toFixed(1)}`);
-  const gap = longGap(points);
-  const pen = (/** @type {number} */ i) => (i === 0 || points[i].t - points[i - 1].t > gap ? "M" : "L");
-  path.setAttribute("d", spots.map((spot, i) => pen(i) + spot).join(""));
-  tip.setAttribute("d", spots.length > 0 ? `M${spots.at(-1)}h0.01` : "");
+  const spot = (/** @type {number} */ t, /** @type {number} */ v) => `${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
+  const width = tile.past?.width ?? 0;
+  range.setAttribute("d", runs(points.filter((point) => point.low !== undefined), width).map((run) => around(run, spot)).join(""));
+  path.setAttribute("d", runs(points, width).map((run) => along(run, spot)).join(""));
+  const last = points.at(-1);
+  tip.setAttribute("d", last ? `M${spot(last.t, last.v)}h0.01` : "");
   const [low, high] = [Math.min(...values), Math.max(...values)].map((v) => v.toFixed(tile.decimals));
   svg.setAttribute("aria-label", points.length > 1 ? `between ${low} and ${high}` : "no line yet");
 }
 
-/** @param {Point[]} points @returns {number} milliseconds without a value that are not drawn over */
-function longGap(points) {
-  const gaps = points.slice(1).map((point, i) => point.t - points[i].t).sort((a, b) => a - b);
-  return (gaps[gaps.length >> 1] ?? 0) * 4;
+/** @param {Point[]} run @param {(t: number, v: number) => string} spot @returns {string} a line; of a lone point, a dot */
+function along(run, spot) {
+  const line = `M${run.map(({ t, v }) => spot(t, v)).join("L")}`;
+  return run.length > 1 ? line : `${line}h0.01`;
+}
+
+/** @param {Point[]} run @param {(t: number, v: number) => string} spot @returns {string} the area it swung in */
+function around(run, spot) {
+  const highs = run.map(({ t, v, high = v }) => spot(t, high));
+  const lows = run.map(({ t, v, low = v }) => spot(t, low)).reverse();
+  return `M${[...highs, ...lows].join("L")}Z`;
 }
 
 /**

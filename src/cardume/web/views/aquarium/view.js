@@ -5,9 +5,12 @@ import { Plain } from "../../connection/plain.js";
 import { byId, element, say } from "../../dom.js";
 import * as page from "../../page.js";
 import { hashOf } from "../../route.js";
-import { showAlerts, showDevices } from "./lists.js";
+import { MOST } from "./commandlog.js";
+import { reloadCommands } from "./commands.js";
+import { pastOf } from "./lines.js";
+import { showAlerts, showDevices, showHub } from "./lists.js";
 import { initial, reduce } from "./state.js";
-import { showTiles } from "./tiles.js";
+import { inOrder, showTiles } from "./tiles.js";
 
 const SPAN = "cardume.span";
 
@@ -29,7 +32,7 @@ export function open(id) {
   connection?.close();
   state = initial(state.span);
   const chosen = choice.find((aquarium) => aquarium.id === Number(id)) ?? choice[0];
-  byId("aquarium").hidden = true;
+  byId("aquarium").hidden = byId("hub").hidden = true;
   byId("empty").hidden = Boolean(chosen);
   say(byId("empty"), "You have no aquarium yet. Make one with POST /api/v1/aquariums, or ask an owner to add you.");
   page.title(chosen?.name ?? "No aquarium");
@@ -51,8 +54,9 @@ export function close() {
 export function draw(now) {
   byId("aquarium").hidden = !state.aquarium;
   if (!state.aquarium) return;
+  showHub(state, now);
   showTiles(state, now);
-  showDevices(state, now, page.live());
+  showDevices(state, now, page.live(), commands);
   const waiting = showAlerts(state, now, acknowledge);
   page.title(state.aquarium.name, waiting ? `(${waiting}) ` : "");
 }
@@ -66,7 +70,10 @@ function dispatch(event) {
 /** @param {import("../../connection/plain.js").Frame} frame */
 function heard(frame) {
   dispatch(frame);
-  if (frame.type === "snapshot") fill();
+  if (frame.type === "snapshot") {
+    fill();
+    reloadCommands(commands);
+  }
   if (frame.type === "alert" && frame.data.action !== "cleared") {
     page.announce(`${frame.data.severity}: ${frame.data.title}. `);
   }
@@ -80,23 +87,46 @@ async function acknowledge(alert) {
   dispatch({ type: "alert", data: known });
 }
 
-/** The past of the tiles, which a snapshot leaves out; without it the page is only poorer. */
-function fill() {
+/** @type {import("./commands.js").Doors} */
+const commands = {
+  async load(deviceId) {
+    const mine = connection;
+    const { items } = await api.call(`devices/${encodeURIComponent(deviceId)}/commands?limit=${MOST}`);
+    if (mine === connection) dispatch({ type: "commands", data: { deviceId, items } });
+  },
+  async send(deviceId, json) {
+    const mine = connection;
+    const sent = await api.call(`devices/${encodeURIComponent(deviceId)}/commands`, { method: "POST", json });
+    if (mine === connection) dispatch({ type: "device_command", data: sent });
+  },
+};
+
+/** Counts the times the past was asked for: only the last answer is of use. */
+let asked = 0;
+
+/**
+ * The past of the tiles, which a snapshot leaves out; without it the page is only poorer. One tile
+ * after the other: a year of many would keep the server busy.
+ */
+async function fill() {
   if (!state.aquarium) return;
   const { span, aquarium: { id } } = state;
-  const mine = connection;
-  for (const tile of Object.values(state.tiles).filter((tile) => tile.at !== null)) {
-    const told = (/** @type {import("./state.js").Point[]} */ points) => {
-      if (mine === connection && span === state.span) dispatch({ type: "history", data: { key: tile.key, points } });
-    };
-    history(id, tile, span).then(told, (error) => console.debug(error.message));
+  const [mine, time] = [connection, ++asked];
+  for (const tile of Object.values(state.tiles).filter((tile) => tile.at !== null).sort(inOrder)) {
+    if (mine !== connection || time !== asked) return;
+    try {
+      const data = { key: tile.key, ...(await history(id, tile, span)) };
+      if (mine === connection && time === asked) dispatch({ type: "history", data });
+    } catch (error) {
+      console.debug(/** @type {Error} */ (error).message);
+    }
   }
 }
 
 /**
  * A tile's line, from before this page was opened.
  * @param {number} aquariumId @param {import("./state.js").Tile} tile @param {number} span seconds
- * @returns {Promise<import("./state.js").Point[]>}
+ * @returns {Promise<ReturnType<typeof pastOf>>}
  */
 async function history(aquariumId, tile, span) {
   const query = new URLSearchParams({
@@ -105,11 +135,7 @@ async function history(aquariumId, tile, span) {
     from: new Date(page.now() - span * 1000).toISOString(),
     points: "120",
   });
-  const found = await api.call(`aquariums/${aquariumId}/readings?${query}`);
-  return found.items.map((/** @type {any} */ item) => ({
-    t: Date.parse(item.measured_at) + found.resolution * 500,
-    v: item.value ?? item.mean,
-  }));
+  return pastOf(await api.call(`aquariums/${aquariumId}/readings?${query}`), page.now());
 }
 
 byId("aquarium-picker").addEventListener("change", (/** @type {any} */ event) => (location.hash = hashOf("aquarium", event.target.value)));
