@@ -33,7 +33,7 @@ async def test_the_sweep_finds_what_the_heap_lost(tank: Tank) -> None:
     tank.app.watch._deadlines.drop("probe")
     await tank.passes(300)
     assert (await tank.status("probe"))["status"] == "online"
-    await tank.passes(132)  # a sweep each 120 s, ± 10 %
+    await tank.passes(140)  # a sweep each 120 s, ± 10 %, and what it takes
     assert (await tank.status("probe"))["status"] == "offline"
 
 
@@ -44,7 +44,7 @@ async def test_the_sweep_finds_a_clearing_that_the_heap_lost(tank: Tank) -> None
     tank.app.watch._clears.drop(pending["id"])
     await tank.passes(30)
     await tank.read("probe")
-    await tank.passes(133)  # a sweep comes once in 132 seconds at the latest
+    await tank.passes(140)  # a sweep comes once in 132 seconds at the latest
     await tank.read("probe")
     await tank.passes(61)
     assert await tank.alerts(state="open") == []
