@@ -187,7 +187,9 @@ async def test_a_goodbye_does_not_wait_for_an_answer_for_ever(house: House) -> N
     assert house.done == []
 
 
-@pytest.mark.parametrize("flood", [said(type="ping"), framed(9), framed(10)])
+@pytest.mark.parametrize(
+    "flood", [said(type="ping"), framed(9), framed(10)], ids=["commands", "pings", "pongs"]
+)
 async def test_one_read_full_of_frames_is_not_taken_at_once(house: House, flood: bytes) -> None:
     async with Raw(house) as peer:
         held, taken = house.socket, 0
