@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from itertools import islice
 from typing import Any, Final, cast
 
 from cardume.clock import TimerHandle
@@ -18,6 +17,7 @@ from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub
 from cardume.hub.pulse import around
 from cardume.transports.handover import Handover
+from cardume.transports.reading import TURN, Reading
 from cardume.transports.stay import CLOSE_TIMEOUT, Admission, Stay, code_for, is_longer
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
@@ -32,13 +32,6 @@ PONG_WITHIN: Final = 8
 MESSAGE_WITHIN: Final = 30.0
 """Seconds from a message's first byte to its last."""
 
-MAX_WAITING: Final = 16
-"""Messages of a peer that wait for an answer before we read no more of them.
-
-As many frames are taken in one turn of the loop: a read may be full of empty ones, and 40,000 of
-them took 250 ms.
-"""
-
 BATCH: Final = 64 * 1024
 """Bytes from which one write takes no more frames of an outbox."""
 
@@ -47,7 +40,7 @@ _PING = frame(b"", PING)
 logger = logging.getLogger("cardume.transports")
 
 
-class Socket(asyncio.Protocol):
+class Socket(Reading):
     """`cardume.hub.connection.Transport`, and the protocol of an asyncio transport."""
 
     __slots__ = (
@@ -56,10 +49,8 @@ class Socket(asyncio.Protocol):
         "_begun",
         "_connection",
         "_deadline",
-        "_deaf",
         "_deflate",
         "_drains",
-        "_full",
         "_goodbye",
         "_heard",
         "_hub",
@@ -67,21 +58,19 @@ class Socket(asyncio.Protocol):
         "_open",
         "_paused",
         "_peer_code",
-        "_receiver",
         "_said_goodbye",
         "_stay",
         "_talk",
-        "_transport",
         "slot",
     )
 
     def __init__(self, hub: Hub) -> None:
+        super().__init__()
         self.slot = 0
         self._hub = hub
-        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.transport = cast("asyncio.Transport", None)
         self._connection: Connection = cast("Connection", None)
         self._stay: Stay | None = None
-        self._receiver: Receiver | None = None
         self._begun = 0.0
         """When the message that has not ended began, on the hub's clock."""
         self._inbox: deque[str] | None = None
@@ -96,13 +85,9 @@ class Socket(asyncio.Protocol):
         """Whether it may be written to directly: what it is told first is one write."""
         self._drains = False
         """Whether that will be written in the loop's next turn."""
-        self._full = False
-        """Whether nothing more is read for now."""
         self._paused = False
         self._asked = False
         """Whether the answer to a ping is due."""
-        self._deaf = False
-        """Whether what comes has no meaning any more."""
         self._said_goodbye = False
         self._deflate = False
         self._answer_due = b""
@@ -114,7 +99,7 @@ class Socket(asyncio.Protocol):
         """Take the socket, greet its peer, and return when it has nothing more to say for now."""
         hub = self._hub
         legacy = handover.take(self)
-        transport = self._transport = legacy.transport
+        transport = self.transport = legacy.transport
         self._answer_due, self._deflate = legacy.answer, legacy.deflate
         # It goes out with what the peer is told first, if that is soon.
         asyncio.get_running_loop().call_soon(self._say_answer)
@@ -191,7 +176,7 @@ class Socket(asyncio.Protocol):
         else:
             self._asked = True
             self._say_answer()
-            self._transport.write(_PING)
+            self.transport.write(_PING)
             return PONG_WITHIN
         return 0
 
@@ -216,7 +201,7 @@ class Socket(asyncio.Protocol):
         if self._peer_code is not None:
             return
         self._goodbye = code
-        self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self.transport.abort)
         if not flush:
             self._part()
         self.wake()
@@ -225,7 +210,7 @@ class Socket(asyncio.Protocol):
         self._paused = True
         connection = self._connection
         connection.stall()
-        connection.outbox.writing(self._transport.get_write_buffer_size())
+        connection.outbox.writing(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -248,20 +233,20 @@ class Socket(asyncio.Protocol):
             if self._answer_due:
                 frames.insert(0, self._answer_due)
                 self._answer_due = b""
-            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+            self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
         if self._paused:
             return
         if self._goodbye is not None:
             self._part()
         elif self._open and connection.write is None and not outbox.corked:
             self._say_answer()
-            connection.resume(self._transport.write)
+            connection.resume(self.transport.write)
 
     def _say_answer(self) -> None:
         # Forgotten first: under TLS a write may call `resume_writing`.
         answer, self._answer_due = self._answer_due, b""
         if answer:
-            self._transport.write(answer)
+            self.transport.write(answer)
 
     def _part(self) -> None:
         """Say goodbye, and wait for the peer's."""
@@ -269,16 +254,9 @@ class Socket(asyncio.Protocol):
             return
         self._say_answer()
         self._said_goodbye = True
-        self._transport.write(close_frame(self._goodbye.number, self._goodbye.reason))
+        self.transport.write(close_frame(self._goodbye.number, self._goodbye.reason))
         if self._deaf:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        """Nothing follows from us. Who closed while there is something to read would reset it."""
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+            self._end_output()
 
     # -- in ---------------------------------------------------------------------------------
 
@@ -291,44 +269,19 @@ class Socket(asyncio.Protocol):
             self._begun = self._hub.clock.monotonic()
         self._read(self._receiver, data)
 
-    def _read(self, receiver: Receiver, data: bytes = b"") -> None:
-        """Take some of what has come."""
-        room = MAX_WAITING
-        try:
-            for message in islice(receiver.feed(data), MAX_WAITING):
-                room -= 1
-                self._take(message)
-                if message.opcode < CLOSE:  # what comes in the middle of it gives it no more time
-                    self._begun = self._hub.clock.monotonic()
-        except FrameFault as fault:
-            self._hub.rejects.note("bad_frame", self._connection.id)
-            self._deafen(codes.CLOSES[fault.code])
-            return
-        if self._deaf or receiver.idle:
-            self._receiver = None
-        if (self._receiver is not None and not room) or self._has_enough():
-            self._read_later()
-
     def _has_enough(self) -> bool:
-        return self._inbox is not None and len(self._inbox) >= MAX_WAITING
+        return self._inbox is not None and len(self._inbox) >= TURN
 
-    def _read_later(self) -> None:
-        """Read no more until others had their turn, and what waits is answered."""
-        if not self._full:
-            self._full = True
-            self._transport.pause_reading()
-        if not self._has_enough():
-            asyncio.get_running_loop().call_soon(self._read_on)
+    def _message_ended(self) -> None:
+        self._begun = self._hub.clock.monotonic()
 
-    def _read_on(self) -> None:
-        """Take more of what has come; when there is no more, let more come."""
-        if not self._full or self._has_enough():
-            return
-        self._full = False
-        if self._receiver is not None:
-            self._read(self._receiver)
-        if not (self._full or self._transport.is_closing()):
-            self._transport.resume_reading()
+    def _break_off(self, fault: FrameFault) -> None:
+        """The peer broke the protocol: say so, and hear no more of it."""
+        self._hub.rejects.note("bad_frame", self._connection.id)
+        self._deaf = True
+        if self._said_goodbye:
+            self._end_output()
+        self._connection.close(codes.CLOSES[fault.code])
 
     def _take(self, message: Message) -> None:
         opcode = message.opcode
@@ -341,7 +294,7 @@ class Socket(asyncio.Protocol):
         elif opcode == PING:
             if not (self._paused or self._said_goodbye):
                 self._say_answer()
-                self._transport.write(frame(message.data, PONG))
+                self.transport.write(frame(message.data, PONG))
         elif opcode == CLOSE:
             self._peer_left(message.code)
         elif opcode == BINARY:
@@ -390,20 +343,12 @@ class Socket(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         self._connection.close(code_for(error, accepted=True))
 
-    def _deafen(self, code: CloseCode) -> None:
-        """The peer broke the protocol: say so, and hear no more of it."""
-        self._deaf = True
-        self._receiver = None
-        if self._said_goodbye:
-            self._hang_up()
-        self._connection.close(code)
-
     def _peer_left(self, code: int) -> None:
         """The peer's goodbye. What it said before is answered first, if that is soon."""
         self._deaf = True
         self._peer_code = code
         if self._deadline is None:
-            self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self._transport.abort)
+            self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self.transport.abort)
         answering = self._talk is not None and (self._open or self._inbox)
         if self._said_goodbye or not answering:
             self._leave()
@@ -416,5 +361,5 @@ class Socket(asyncio.Protocol):
             self._said_goodbye = True
             self._hub.disconnect(self._connection, self._peer_code)
             self._paused = True
-            self._transport.write(close_frame(self._peer_code))
-        self._transport.close()
+            self.transport.write(close_frame(self._peer_code))
+        self.transport.close()

@@ -16,7 +16,6 @@ from asyncio import TimerHandle
 from collections import deque
 from enum import IntEnum
 from http import HTTPStatus
-from itertools import islice
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -26,6 +25,7 @@ from uvicorn.server import ServerState
 
 from cardume.transports import upgrade
 from cardume.transports.handover import EXTENSION, Legacy
+from cardume.transports.reading import TURN, Reading
 from cardume.transports.stay import CLOSE_TIMEOUT
 from cardume.wire.framing import (
     BINARY,
@@ -39,12 +39,6 @@ from cardume.wire.framing import (
     frame,
 )
 from cardume.wire.websocket import FrameFault, Message, Receiver
-
-MAX_HELD: Final = 16
-"""Messages that the application has not read before we read no more of them.
-
-As many frames are taken in one turn of the loop.
-"""
 
 MESSAGE_WITHIN: Final = 30.0
 """Seconds from a message's first byte to its last."""
@@ -67,7 +61,7 @@ class State(IntEnum):
     LOST = 4
 
 
-class WebSocketProtocol(asyncio.Protocol):
+class WebSocketProtocol(Reading):
     """One WebSocket on uvicorn."""
 
     __slots__ = (
@@ -82,19 +76,16 @@ class WebSocketProtocol(asyncio.Protocol):
         "_deadline",
         "_deflate",
         "_denial",
-        "_full",
         "_handed",
         "_held",
         "_late",
         "_loop",
         "_pinged",
-        "_receiver",
         "_server",
         "_state",
         "_task",
         "_timer",
         "_writable",
-        "transport",
     )
 
     def __init__(
@@ -104,13 +95,14 @@ class WebSocketProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        super().__init__()
         if not config.loaded:
             config.load()
         self._config = config
         self._server = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
-        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.transport = cast("asyncio.Transport", None)
         self._state = State.ASKED
         self._addresses: tuple[Address, Address] | None = None
         """The server's and the peer's."""
@@ -122,10 +114,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._body = b""
         """Of a denial; before the request is whole, its beginning."""
         self._denial: tuple[int, list[upgrade.Header]] | None = None
-        self._receiver: Receiver | None = None
         self._held: deque[Message] = deque()
-        self._full = False
-        """Whether nothing more is read for now."""
         self._awake: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -190,47 +179,24 @@ class WebSocketProtocol(asyncio.Protocol):
         self._receiver = receiver
         self._read(receiver, data)
 
-    def _read(self, receiver: Receiver, data: bytes = b"") -> None:
-        """Take some of what has come."""
-        room = MAX_HELD
-        try:
-            for message in islice(receiver.feed(data), MAX_HELD):
-                room -= 1
-                self._take(message)
-                if message.opcode < CLOSE:
-                    self._end_time()
-        except FrameFault as fault:
-            self._break_off(fault)
-            return
-        if receiver.idle:
-            self._receiver = None
-            self._end_time()
-        if (self._receiver is not None and not room) or self._holds_enough():
-            self._read_later()
-        elif self._receiver is not None and self._late is None:
+    def _has_enough(self) -> bool:
+        return self._state < State.CLOSING and len(self._held) >= TURN
+
+    def _message_ended(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _waits(self) -> None:
+        if self._receiver is None:
+            self._message_ended()
+        elif self._late is None:
             overdue = FrameFault(1002, "the message took too long")
             self._late = self._loop.call_later(MESSAGE_WITHIN, self._break_off, overdue)
 
-    def _holds_enough(self) -> bool:
-        return self._state < State.CLOSING and len(self._held) >= MAX_HELD
-
     def _read_later(self) -> None:
-        """Read no more until others had their turn, and the application has read."""
-        self._end_time()
-        if not self._full:
-            self._full = True
-            self.transport.pause_reading()
-        self._loop.call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        """Take more of what has come; when there is no more, let more come."""
-        if not self._full or self._holds_enough():
-            return
-        self._full = False
-        if self._receiver is not None:
-            self._read(self._receiver)
-        if not (self._full or self._handed or self.transport.is_closing()):
-            self.transport.resume_reading()
+        self._message_ended()  # it waits for us
+        super()._read_later()
 
     # -- the handshake ------------------------------------------------------------------------
 
@@ -358,7 +324,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._awake = self._loop.create_future()
             await self._awake
         message = self._held.popleft()
-        if self._full and len(self._held) < MAX_HELD:
+        if self._full and len(self._held) < TURN:
             self._loop.call_soon(self._read_on)
         match message.opcode:
             case 0:
@@ -402,18 +368,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self._hold(Message(CLOSE, code=fault.code, data=str(fault).encode()[:123]))
             self._part(fault.code, str(fault))
         self._state = State.LOST
-        self._end_time()
+        self._message_ended()
         self._give_up_later()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-
-    def _end_time(self) -> None:
-        """The message that had a time to end in has ended."""
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._end_output()
 
     # -- out ----------------------------------------------------------------------------------
 
