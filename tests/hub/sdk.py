@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cardume.auth.identity import Identity
-from cardume.hub.channel import Subscription
 from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
+from cardume.hub.subscription import Subscription
 from cardume.hub.tags import TagFilter
 from cardume.wire.dialects.centrifuge import CentrifugeDialect
 from cardume.wire.messages import Position, Subscribed

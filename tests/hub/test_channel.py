@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cardume.errors import Invalid, Refused
-from cardume.hub.channel import MAX_BUFFERED
 from cardume.hub.entry import prepare
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
 from cardume.hub.outbox import SlowPolicy
+from cardume.hub.subscription import MAX_BUFFERED
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
 from cardume.wire.dialects.plain import PlainDialect

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from cardume.auth.identity import Identity, InvalidToken
 from cardume.errors import Refused, Unavailable
-from cardume.hub.channel import Subscription
 from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
 from cardume.hub.rooms import Guest, Lobby
+from cardume.hub.subscription import Subscription
 from cardume.testing import FakeClock
 from cardume.wire import codes
 from cardume.wire.dialects.rooms import RoomsDialect

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cardume.auth.identity import Identity
-from cardume.hub.channel import Channel, Subscription
+from cardume.hub.channel import Channel
 from cardume.hub.commands import handle
 from cardume.hub.connection import Connection
 from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace, Snapshot
+from cardume.hub.subscription import Subscription
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects.plain import PlainDialect
 from cardume.wire.messages import Connected, Position

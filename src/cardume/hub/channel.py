@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cardume.hub.filters import TypeFilter
 from cardume.hub.groups import Group, Kind, Parcel
@@ -17,7 +17,8 @@ from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.outbox import Frame
 from cardume.hub.replayed import Replayed
 from cardume.hub.stats import HubStats
-from cardume.hub.tags import TagFilter, Tags, tags_of
+from cardume.hub.subscription import Subscription
+from cardume.hub.tags import Tags, tags_of
 from cardume.wire import codes
 from cardume.wire.dialects import Dialect
 from cardume.wire.messages import Member, Position, Publication
@@ -25,74 +26,8 @@ from cardume.wire.messages import Member, Position, Publication
 if TYPE_CHECKING:
     from cardume.hub.connection import Connection
 
-MAX_BUFFERED = 1000
-"""Publications held for one subscriber while its snapshot loads. Beyond it, it starts over."""
-
 Soon = Callable[[Callable[[], object]], object]
 """Calls something in the loop's next turn."""
-
-
-class Subscription:
-    """One connection on one channel.
-
-    While `buffer` is a list, live publications wait in it: the subscriber is still being told
-    what it missed. `None` means live. `lost` says that the buffer could not hold them all.
-    `ahead` is what it was told already where the channel's own delivery has yet to get there.
-    """
-
-    __slots__ = (
-        "ahead",
-        "buffer",
-        "channel",
-        "connection",
-        "info",
-        "joins",
-        "lost",
-        "member",
-        "server_side",
-        "since",
-        "tags",
-        "types",
-    )
-
-    def __init__(self, connection: Connection, channel: Channel, types: TypeFilter) -> None:
-        self.connection = connection
-        self.channel = channel
-        self.types = types
-        self.tags: TagFilter | None = None
-        """This and the next three are set before `Channel.release`, if at all."""
-        self.joins = False
-        """Whether it hears who comes and goes."""
-        self.info: Any = None
-        """What others may know of it here; None: what its token says."""
-        self.server_side = False
-        """Whether the server put it here, so that its client does not come back by itself."""
-        self.member: Member | None = None
-        """As whom it is present, once it is."""
-        self.buffer: list[tuple[Position, Publication]] | None = []
-        self.lost = False
-        self.ahead: Position | None = None
-        self.since = 0
-        """How many frames its group had been written when it was added."""
-
-    @property
-    def kind(self) -> Kind:
-        """With whom it shares its frames."""
-        connection = self.connection
-        compressed = connection.compresses and self.channel.options.deflate
-        return Kind(connection.dialect, self.types, self.tags, compressed)
-
-    @property
-    def cursor(self) -> Position:
-        """The last publication that this subscriber needs not be told any more."""
-        return self.ahead or self.channel.position
-
-    def wants(self, publication: Publication) -> bool:
-        """Whether its filters let a publication through."""
-        types, tags = self.types, self.tags
-        if types is not None and self.connection.dialect.event_type(publication) not in types:
-            return False
-        return tags is None or tags.matches(tags_of(publication))
 
 
 class Channel:
@@ -299,7 +234,7 @@ class Channel:
         """
         told = sum(1 for member in self._joining if member.wants(publication))
         for subscription in self._joining:
-            _hold(subscription, position, publication)
+            subscription.hold(position, publication)
         if not _is_before(position, self.delivered):
             self.delivered = position
         # What everyone live was told by a replay already is not told again.
@@ -406,12 +341,3 @@ class Channel:
 
 def _is_before(position: Position, other: Position) -> bool:
     return position.epoch == other.epoch and position.offset < other.offset
-
-
-def _hold(subscription: Subscription, position: Position, publication: Publication) -> None:
-    if subscription.buffer is None:
-        return
-    if len(subscription.buffer) >= MAX_BUFFERED:
-        subscription.lost = True
-        subscription.buffer.clear()
-    subscription.buffer.append((position, publication))

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from cardume.auth.identity import InvalidToken
 from cardume.errors import Invalid, Refused, Unavailable
-from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection
 from cardume.hub.filters import bounded, names, with_types, without_types
 from cardume.hub.hub import Hub
+from cardume.hub.subscription import Subscription
 from cardume.wire import codes, json
 from cardume.wire.messages import (
     Call,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cardume.auth.identity import Identity
 from cardume.errors import Invalid, Refused
-from cardume.hub.channel import Subscription
 from cardume.hub.entry import enter
 from cardume.hub.filters import TypeFilter, bounded, with_types, without_types
 from cardume.hub.groups import Write
 from cardume.hub.limits import Conduct
 from cardume.hub.outbox import Frame, Outbox, SlowPolicy
+from cardume.hub.subscription import Subscription
 from cardume.wire import codes, json
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects import Dialect

@@ -17,7 +17,7 @@ from cardume.engines import engine_from_url
 from cardume.engines.base import Engine
 from cardume.errors import ConfigurationError, HubNotRunning, Refused
 from cardume.hub.census import Blocks, Index
-from cardume.hub.channel import Channel, Subscription
+from cardume.hub.channel import Channel
 from cardume.hub.connection import Connection
 from cardume.hub.limits import TokenBucket
 from cardume.hub.namespaces import ChannelOptions, Namespaces
@@ -29,6 +29,7 @@ from cardume.hub.roster import Roster
 from cardume.hub.schedule import LeaseTimer, Tasks
 from cardume.hub.snapshots import Snapshots
 from cardume.hub.stats import HubStats
+from cardume.hub.subscription import Subscription
 from cardume.wire import codes
 from cardume.wire.messages import Member, check_channel
 

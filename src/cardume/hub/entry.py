@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cardume.errors import Unavailable
-from cardume.hub.channel import Subscription
+from cardume.hub.subscription import Subscription
 from cardume.wire import json
 from cardume.wire.messages import ENVELOPE, Position, Publication, weight
 

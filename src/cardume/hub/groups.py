@@ -17,7 +17,7 @@ from cardume.hub.tags import TagFilter
 from cardume.wire.dialects import Dialect
 
 if TYPE_CHECKING:
-    from cardume.hub.channel import Subscription
+    from cardume.hub.subscription import Subscription
 
 Write = Callable[[bytes], object]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from cardume.auth.identity import Identity
 from cardume.errors import Refused, Unavailable
-from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection
 from cardume.hub.core import Core
 from cardume.hub.filters import TypeFilter
 from cardume.hub.presence import Count
+from cardume.hub.subscription import Subscription
 from cardume.wire import codes
 from cardume.wire.messages import Member
 

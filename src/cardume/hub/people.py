@@ -12,11 +12,11 @@ from typing import Any
 
 from cardume.auth.identity import Identity
 from cardume.errors import Refused
-from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection, Transport
 from cardume.hub.entry import Entry, enter
 from cardume.hub.membership import Membership
 from cardume.hub.outbox import Outbox
+from cardume.hub.subscription import Subscription
 from cardume.wire import codes
 from cardume.wire.codes import CloseCode
 from cardume.wire.dialects import Dialect

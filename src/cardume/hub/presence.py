@@ -13,7 +13,7 @@ from cardume.hub.schedule import LeaseTimer
 from cardume.wire.messages import Member
 
 if TYPE_CHECKING:
-    from cardume.hub.channel import Subscription
+    from cardume.hub.subscription import Subscription
 
 Announce = Callable[[str, Member, bool], None]
 """Called with the channel, the member, and whether it came."""

@@ -14,12 +14,12 @@ from starlette.types import Receive, Scope, Send
 from cardume.auth.handshake import header
 from cardume.errors import Invalid
 from cardume.hub.access import access
-from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection
 from cardume.hub.entry import Entry
 from cardume.hub.filters import type_filter
 from cardume.hub.hub import Hub
 from cardume.hub.outbox import Frame
+from cardume.hub.subscription import Subscription
 from cardume.transports.door import Visitor
 from cardume.transports.entrance import serve
 from cardume.transports.plain import PlainStay

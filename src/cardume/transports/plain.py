@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cardume.hub.channel import Subscription
 from cardume.hub.commands import handle
 from cardume.hub.connection import Connection
 from cardume.hub.entry import Entry, enter
 from cardume.hub.filters import type_filter
 from cardume.hub.hub import Hub
 from cardume.hub.namespaces import Namespace
+from cardume.hub.subscription import Subscription
 from cardume.transports.door import Scope, Visitor
 from cardume.transports.stay import Admission, Stay
 from cardume.wire.dialects.plain import PlainDialect

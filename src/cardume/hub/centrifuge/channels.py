@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from cardume.errors import Refused
 from cardume.hub.access import Access, access
 from cardume.hub.centrifuge.commands import lifetime
-from cardume.hub.channel import Subscription
 from cardume.hub.connection import Connection
 from cardume.hub.entry import Entry, prepare
 from cardume.hub.hub import Hub
+from cardume.hub.subscription import Subscription
 from cardume.hub.tags import parse
 from cardume.wire import codes
 from cardume.wire.messages import (

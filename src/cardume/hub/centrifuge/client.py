@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from cardume.errors import Invalid, Refused, Unavailable
 from cardume.hub.centrifuge.channels import Subscriber, size_of, told
 from cardume.hub.centrifuge.commands import TABLE, lifetime
-from cardume.hub.channel import Subscription
 from cardume.hub.commands import respond
 from cardume.hub.connection import Connection
 from cardume.hub.entry import Entry
 from cardume.hub.outbox import Frame
+from cardume.hub.subscription import Subscription
 from cardume.wire import codes
 from cardume.wire.dialects.centrifuge import CentrifugeDialect
 from cardume.wire.messages import Admitted, Connect, Position, Put, Subscribed

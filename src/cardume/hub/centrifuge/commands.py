@@ -41,7 +41,7 @@ from cardume.wire.messages import (
 
 if TYPE_CHECKING:
     from cardume.hub.centrifuge.clients import Client
-    from cardume.hub.channel import Subscription
+    from cardume.hub.subscription import Subscription
 
 
 def lifetime(seconds: int | None) -> int | None:
