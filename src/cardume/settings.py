@@ -1,15 +1,18 @@
 """Every setting of `cardume serve`: from the environment, `.env` or `cardume.toml`.
 
 The environment wins over `.env`, which wins over `cardume.toml`; a command's own options win over
-all of them. A library user needs none of it: `Hub()` reads the `CARDUME_JWT_*` names alone.
+all of them. An empty variable is unset. A library user needs none of it: `Hub()` reads the
+`CARDUME_JWT_*` names alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,12 +24,36 @@ from pydantic_settings import (
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
 
+def _spelt(pattern: str, words: str) -> AfterValidator:
+    """A text that matches; `words` tell people what a regular expression would not."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise PydanticCustomError("spelling", words)
+        return value
+
+    return AfterValidator(check)
+
+
+_Prefix = Annotated[
+    str,
+    _spelt(
+        r"[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+)*",
+        "letters, digits, - and _, in levels divided by /, such as aquabook or farm/tanks",
+    ),
+]
+_ClientId = Annotated[
+    str, _spelt(r"[!-~]{1,128}", "1 to 128 printable ASCII characters without a space")
+]
+
+
 class Settings(BaseSettings):
     """Names are those of the environment without ``CARDUME_``; durations are seconds."""
 
     model_config = SettingsConfigDict(
         env_prefix="CARDUME_",
         env_file=".env",
+        env_ignore_empty=True,
         toml_file="cardume.toml",
         extra="ignore",
         frozen=True,
@@ -76,10 +103,10 @@ class Settings(BaseSettings):
     mqtt_cert: str | None = None
     mqtt_key: str | None = None
     """Files in PEM for ``mqtts://``: who signed the broker's certificate, and ours if it asks."""
-    mqtt_client_id: str | None = Field(None, min_length=1, max_length=128, pattern=r"^[!-~]+$")
+    mqtt_client_id: _ClientId | None = None
     """Our name at the broker; unset, one that belongs to the database."""
     mqtt_protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    mqtt_prefix: str = Field("aquabook", pattern=r"^[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+)*$")
+    mqtt_prefix: _Prefix = "aquabook"
 
     offline_after: float = Field(300.0, gt=0)
     offline_sweep_every: float = Field(120.0, gt=0)
@@ -132,7 +159,9 @@ def secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-_OTHERS = frozenset({"CARDUME_URL", "CARDUME_TOKEN", "CARDUME_DEVICE_KEY", "CARDUME_NO_SKIPS"})
+_OTHERS = frozenset(
+    {"CARDUME_URL", "CARDUME_CA", "CARDUME_TOKEN", "CARDUME_DEVICE_KEY", "CARDUME_NO_SKIPS"}
+)
 """Names that commands, examples and tests read by themselves."""
 
 

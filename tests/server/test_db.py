@@ -15,6 +15,7 @@ from cardume.storage.owned import OwnedStorage
 from cardume.testing import FakeClock
 from tests.support.databases import on_both
 from tests.support.postgres import PASSWORD, Postgres
+from tests.support.server import free_port
 
 NEWEST = migrate.revisions()[0]
 
@@ -99,6 +100,26 @@ def test_the_doctor_looks_at_a_server_and_changes_nothing(postgres: Postgres) ->
     with postgres.another() as name:
         postgres.sql("CREATE TABLE others (x int)", name)
         assert "something else" in doctor(postgres.url(name))
+
+
+def test_a_search_path_without_a_schema_is_told_before_the_start(postgres: Postgres) -> None:
+    with postgres.another() as name:
+        line = doctor(f"{postgres.url(name)}?search_path=nope")
+    assert line.startswith("FAIL")
+    assert "search_path (nope)" in line
+
+
+def test_of_a_database_that_cannot_be_asked_no_owner_is_told() -> None:
+    url = f"postgresql://me@127.0.0.1:{free_port()}/x"
+    _, says = run("doctor", "--database", url, "--port", "0", "--mqtt-port", "0")
+    assert "FAIL database" in says
+    assert "owner" not in says
+
+
+def test_a_downgrade_says_what_it_wants() -> None:
+    refused, says = run("db", "downgrade")
+    assert refused == 2
+    assert "REVISION" in says
 
 
 def test_no_password_is_shown_by_printing_the_settings() -> None:

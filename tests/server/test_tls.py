@@ -25,7 +25,7 @@ from cardume.clock import SystemClock
 from cardume.errors import ConfigurationError
 from cardume.server.doctor import Finding, examine
 from cardume.server.offline import add_device
-from cardume.server.tls import https, mqtt
+from cardume.server.tls import https, mqtt, pinned
 from cardume.settings import Settings
 from cardume.storage.owner import Owned
 from tests.client.authority import Authority
@@ -121,6 +121,34 @@ def _device_added_beside_it(folder: Path, certificate: str) -> str:
     return asyncio.run(add_device(settings, "probe", 1, None, None))
 
 
+def test_a_command_trusts_the_servers_certificate_and_not_its_issuer(
+    authority: Authority, tmp_path: Path
+) -> None:
+    ours, theirs = authority.server(), authority.server("127.0.0.2")
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(ours.read_bytes() + authority.ca.read_bytes())
+    trust = pinned(Settings(tls_cert=str(chain), tls_key=str(chain)))
+    assert trust is not None
+    _shake_hands(trust, chain)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _shake_hands(trust, theirs)
+
+
+def _shake_hands(trust: ssl.SSLContext, shown: Path) -> None:
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(shown)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        trust.wrap_bio(back, there, server_hostname="127.0.0.1"),
+        server.wrap_bio(there, back, server_side=True),
+    ]
+    for _ in range(4):
+        for end in ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    assert ends[0].version() is not None
+
+
 def _admin() -> str:
     return TokenSigner(SECRET, SystemClock()).mint("root", ttl=60, role="admin")
 
@@ -150,6 +178,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPa
         ({"MQTT_TLS_CERT": "x", "MQTT_TLS_KEY": "x"}, "nobody listens.*CARDUME_MQTT_TLS_PORT"),
         ({"MQTT_TLS_PORT": "0", "MQTT_URL": "mqtt://x"}, "devices speak to that broker"),
         ({"MQTT_TLS_CA": "x"}, "CARDUME_MQTT_TLS_CA is set and nobody listens"),
+        ({"MQTT_TLS_HOST": "::"}, "CARDUME_MQTT_TLS_HOST is set and nobody listens"),
     ],
 )
 def test_settings_that_cannot_be(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
@@ -44,9 +45,11 @@ async def test_a_full_disk_is_unavailable_until_there_is_room_again(
     assert caplog.text.count("a transaction was not kept") == 1  # said once, not each time
     async with storage.read() as connection:  # readers go on
         assert len((await connection.execute(select(users))).all()) == 1
-    await limit_pages(storage, 1 << 30)
-    await grow(storage, 500)
+    with caplog.at_level(logging.INFO, "cardume.storage"):
+        await limit_pages(storage, 1 << 30)
+        await grow(storage, 500)
     assert (storage.healthy, press.data) == (True, [1, 500])
+    assert caplog.messages.count("transactions are kept again") == 1
 
 
 def drivers() -> list[str]:

@@ -55,9 +55,26 @@ def test_a_password_is_not_shown_wherever_it_stands() -> None:
         assert "hunter2" not in backend_for(url).where
 
 
-def test_how_long_to_wait_for_a_connection_is_a_number() -> None:
-    with pytest.raises(ConfigurationError, match="connect_timeout is a number"):
-        backend_for("postgresql://localhost/x?connect_timeout=soon")
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf", "1e9"])
+def test_how_long_to_wait_for_a_connection_is_a_number(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="connect_timeout is a number of seconds"):
+        backend_for(f"postgresql://localhost/x?connect_timeout={given}")
+
+
+@pytest.mark.parametrize("option", ["sslrootcert", "sslcert", "sslkey", "sslcrl"])
+async def test_a_file_for_tls_that_is_not_there_is_named(option: str, tmp_path: Path) -> None:
+    url = f"postgresql://127.0.0.1:1/x?sslmode=verify-full&{option}={tmp_path}/no.pem"
+    with pytest.raises(ConfigurationError, match=rf"{option}: cannot read .*/no\.pem \(No such"):
+        await backend_for(url).check()
+
+
+async def test_a_file_for_tls_that_holds_something_else_is_told(tmp_path: Path) -> None:
+    (tmp_path / "list.pem").write_text("a shopping list")
+    url = f"postgresql://127.0.0.1:1/x?sslmode=verify-full&sslrootcert={tmp_path}/list.pem"
+    with pytest.raises(ConfigurationError) as refused:
+        await backend_for(url).check()
+    assert "cannot be used with TLS" in str(refused.value)
+    assert "is PostgreSQL running" not in str(refused.value)
 
 
 def test_postgresql_needs_a_database() -> None:

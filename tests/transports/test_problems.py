@@ -75,6 +75,10 @@ def client() -> Iterator[TestClient]:
     async def fault(name: str) -> None:
         raise FAULTS[name]
 
+    @router.post("/fault/{name}")
+    async def fault_of_a_change(name: str) -> None:
+        raise FAULTS[name]
+
     @router.post("/body")
     async def body(body: Body) -> None: ...
 
@@ -113,12 +117,19 @@ def client() -> Iterator[TestClient]:
         yield running
 
 
+def test_only_what_would_have_been_kept_was_not_kept(client: TestClient) -> None:
+    change, read = client.post("/fault/away"), client.get("/fault/away")
+    assert change.json()["detail"] == "nothing was kept; try again"
+    assert "kept" not in read.json()["detail"]
+    assert change.headers["retry-after"] == read.headers["retry-after"]
+
+
 @pytest.mark.parametrize(
     ("name", "status", "code", "detail"),
     [
         ("refused", 409, "conflict", "somebody was faster"),
         ("invalid", 422, "invalid_fields", "no channel"),
-        ("away", 503, "not_available", "nothing was kept; try again"),
+        ("away", 503, "not_available", "no answer can be given now; try again"),
         ("teapot", 418, "bad_request", "short and stout"),
         ("login", 401, "unauthorized", "who are you"),
         ("structured", 400, "bad_request", "{'why': ['many']}"),

@@ -51,6 +51,14 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default:
 Port = Annotated[int | None, typer.Option(help="HTTP and WebSocket port.  [default: 8000]")]
 MqttPort = Annotated[int | None, typer.Option(help="MQTT listener's port.  [default: 1883]")]
 Apps = Annotated[str | None, typer.Option(help="Apps to run, separated by commas.")]
+Ca = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CARDUME_CA",
+        metavar="FILE",
+        help="Who may sign the certificate of an https server, in PEM.  [default: the system's]",
+    ),
+]
 Level = Annotated[LogLevel | None, typer.Option("--log-level", help="How much to log.")]
 
 
@@ -254,12 +262,13 @@ def publish(
     url: Annotated[
         str, typer.Option(envvar="CARDUME_URL", help="Where the server is.")
     ] = "http://127.0.0.1:8000",
+    ca: Ca = None,
 ) -> None:
     """Publish on a channel of a running server. Needs CARDUME_API_KEY; prints the position."""
     from cardume.server.publish import publish as send
 
     text = sys.stdin.read() if data == "-" else data
-    typer.echo(send(_settings(), url, channel, text, type=type, key=key))
+    typer.echo(send(_settings(), url, channel, text, type=type, key=key, ca=ca))
 
 
 @app.command(
@@ -281,13 +290,14 @@ def execute(
     url: Annotated[
         str, typer.Option(envvar="CARDUME_URL", help="Where the server is.")
     ] = "http://127.0.0.1:8000",
+    ca: Ca = None,
 ) -> None:
     """Run a command on this machine while others watch. Exits as it does; token: CARDUME_TOKEN."""
     from cardume.runner.delivery import Pace
     from cardume.runner.run import Options, run
 
     options = Options(pace=Pace(patience=patience))
-    raise typer.Exit(run(command, url, name=name, card_id=card, options=options))
+    raise typer.Exit(run(command, url, name=name, card_id=card, ca=ca, options=options))
 
 
 @app.command()

@@ -23,7 +23,7 @@ from cardume.engines import engine_from_url
 from cardume.errors import ConfigurationError
 from cardume.hub.namespaces import ChannelOptions
 from cardume.hub.options import HubOptions
-from cardume.server import accounts, http, link, process, tls
+from cardume.server import accounts, http, link, places, process, tls
 from cardume.server.demo import Demo
 from cardume.server.metrics import Meters, Metrics
 from cardume.server.samples import sample_cards
@@ -182,6 +182,7 @@ def check(settings: Settings) -> None:
         # To a socket an empty name is every address, and nobody means that by it.
         raise ConfigurationError("CARDUME_HOST is empty; 127.0.0.1 is here, 0.0.0.0 is everywhere")
     link.check(settings)
+    places.check(settings)
 
 
 def _hub_options(settings: Settings, demo: Demo | None) -> HubOptions:

@@ -55,7 +55,10 @@ def upgrade(database: Database = None) -> None:
 @one_line_errors
 def downgrade(
     to: Annotated[
-        str, typer.Argument(help="The revision to go back to; base is before the first.")
+        str,
+        typer.Argument(
+            metavar="REVISION", help="The revision to go back to; base is before the first."
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do it, and lose what is lost by it.")] = False,
     database: Database = None,

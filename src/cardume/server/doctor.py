@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-import socket
 import sqlite3
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,8 +20,9 @@ from cardume.auth.policy import check_origins
 from cardume.certificates import DAY, Certificates
 from cardume.clock import SystemClock
 from cardume.errors import ConfigurationError
-from cardume.server import link, process, tls
+from cardume.server import link, places, process, tls
 from cardume.server.compose import check
+from cardume.server.places import Place
 from cardume.server.serve import bind
 from cardume.server.tokens import verifier
 from cardume.settings import Settings, misspelt
@@ -60,11 +61,10 @@ def examine(given: Mapping[str, Any]) -> list[Finding]:
         _tokens(settings),
         _api_key(settings),
         _origins(settings),
-        _port("HTTP port", settings.host, settings.port, "--port or CARDUME_PORT"),
+        *_ports(settings),
         *_mqtt(settings),
         *_tls(settings),
-        _database(settings),
-        *_owner(settings),
+        *_stored(settings),
         *_process(settings),
     ]
 
@@ -121,33 +121,44 @@ def _origins(settings: Settings) -> Finding:
     return Finding("origins", ok=True, says=", ".join(allowed) or "this server's own pages")
 
 
-def _port(what: str, host: str, port: int, setting: str) -> Finding:
+def _ports(settings: Settings) -> Iterator[Finding]:
+    """Nobody knocks at them: a server would hear it, and log it."""
+    for place in places.places(settings):
+        try:
+            places.addresses(place)
+        except ConfigurationError:
+            continue  # `_apps` has said so
+        yield _port(place)
+
+
+def _port(place: Place) -> Finding:
+    what, port = place.what, place.port
     try:
-        bind(host, port).close()
-    except ConfigurationError:
-        if _answers(host, port):
-            says = f"{port} is in use: stop what uses it, or choose another with {setting}"
+        bind(place.host, port).close()
+    except ConfigurationError as error:
+        if getattr(error.__cause__, "errno", None) == errno.EADDRINUSE:
+            says = f"{port} is in use: stop what uses it, or choose another with {place.how}"
         else:
-            says = f"cannot listen on {host}:{port}: choose another with {setting} or --host"
+            reason = getattr(error.__cause__, "strerror", None) or "it is none of ours"
+            says = f"cannot listen on {port} ({reason}): choose another with {place.how}"
         return Finding(what, ok=False, says=says)
     return Finding(what, ok=True, says=f"{port} is free")
 
 
 def _mqtt(settings: Settings) -> Iterator[Finding]:
-    """Where devices are heard: at a broker, or at our own port."""
+    """The broker at which devices are heard, if it is not our own port."""
     try:
         link.check(settings)
         broker = link.broker(settings)
     except ConfigurationError:
         return  # `_apps` has said so
     if broker is None:
-        host = settings.mqtt_host or settings.host
-        yield _port("MQTT port", host, settings.mqtt_port, "--mqtt-port or CARDUME_MQTT_PORT")
         return
     from cardume.mqtt.link.probe import probe  # with paho, which is an extra
 
     address, context = broker
-    why = asyncio.run(probe(address, context, link.filters(settings), settings.mqtt_protocol))
+    filters, echo = link.filters(settings), link.echo(settings)
+    why = asyncio.run(probe(address, context, filters, echo, settings.mqtt_protocol))
     says = f"{address} lets us in" if why is None else f"no link to {address}: {why}"
     yield Finding("MQTT broker", ok=why is None, says=says)
 
@@ -162,8 +173,6 @@ def _tls(settings: Settings) -> Iterator[Finding]:
     try:
         if (door := tls.mqtt(settings)) is not None:
             yield _certificate("MQTT TLS", door.certificates)
-            host = door.host or settings.mqtt_host or settings.host
-            yield _port("MQTT TLS port", host, door.port, "CARDUME_MQTT_TLS_PORT")
     except ConfigurationError as error:
         yield Finding("MQTT TLS", ok=False, says=str(error))
 
@@ -175,14 +184,6 @@ def _certificate(what: str, certificates: Certificates) -> Finding:
         return Finding(what, ok=False, says=f"the certificate expired on {until}: renew it")
     hurry = ": renew it soon" if left < SOON else ""
     return Finding(what, ok=True, says=f"certificate valid until {until}{hurry}")
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), 1.0).close()
-    except OSError:
-        return False
-    return True
 
 
 def _database(settings: Settings) -> Finding:
@@ -203,19 +204,23 @@ def _database(settings: Settings) -> Finding:
         return Finding("database", ok=False, says=f"{path} cannot be used: {error}")
 
 
-def _owner(settings: Settings) -> Iterator[Finding]:
+def _stored(settings: Settings) -> Iterator[Finding]:
+    """The database, and who has it; nobody knows of one that cannot be asked."""
+    yield (database := _database(settings))
+    if database.ok:
+        yield _owner(settings)
+
+
+def _owner(settings: Settings) -> Finding:
     """Whether a server has the database, and lives; as far as can be said without watching it."""
-    try:
-        backend = backend_for(settings.database_url)
-    except ConfigurationError:
-        return  # said already
+    backend = backend_for(settings.database_url)
     owner = asyncio.run(look(backend))
     if owner is None:
-        yield Finding("owner", ok=True, says="no server has the database")
-    elif is_alive(owner, this_process(), one_machine=isinstance(backend, Sqlite)):
-        yield Finding("owner", ok=False, says=f"in use ({owner}): a second server will not start")
-    else:
-        yield Finding("owner", ok=True, says=f"gone ({owner}): the next server takes over")
+        return Finding("owner", ok=True, says="no server has the database")
+    if is_alive(owner, this_process(), one_machine=isinstance(backend, Sqlite)):
+        says = f"in use ({owner}): a second server will not start"
+        return Finding("owner", ok=False, says=says)
+    return Finding("owner", ok=True, says=f"gone ({owner}): the next server takes over")
 
 
 def _server(backend: Backend) -> Finding:

@@ -33,12 +33,29 @@ def broker(settings: Settings) -> tuple[BrokerAddress, ssl.SSLContext | None] | 
     """
     url = secret(settings.mqtt_url)
     if url is None:
+        _nothing_for_the_link(settings)
         return None
     address = parse_url(url)
     context = tls_context(
         address, ca=settings.mqtt_ca, cert=settings.mqtt_cert, key=settings.mqtt_key
     )
     return address, context
+
+
+def _nothing_for_the_link(settings: Settings) -> None:
+    """What is set for a link that there is not would be ignored without a word."""
+    of_the_link = "is for the link to a broker, and CARDUME_MQTT_URL is not set"
+    files = {"CA": settings.mqtt_ca, "CERT": settings.mqtt_cert, "KEY": settings.mqtt_key}
+    for name, value in files.items():
+        if value:
+            raise ConfigurationError(
+                f"CARDUME_MQTT_{name} {of_the_link}: set that too, or CARDUME_MQTT_TLS_{name} "
+                "if the listener is meant"
+            )
+    fixed = None if settings.mqtt_protocol == "auto" else settings.mqtt_protocol
+    for name, value in {"CLIENT_ID": settings.mqtt_client_id, "PROTOCOL": fixed}.items():
+        if value:
+            raise ConfigurationError(f"CARDUME_MQTT_{name} {of_the_link}: set both or none")
 
 
 def check(settings: Settings) -> None:
@@ -60,6 +77,11 @@ def check(settings: Settings) -> None:
 def filters(settings: Settings) -> tuple[str, ...]:
     """What we subscribe to."""
     return tuple(f"{settings.mqtt_prefix}/+/{topic}" for topic in TOPICS)
+
+
+def echo(settings: Settings) -> str:
+    """Where the doctor says something to itself, as to a device that there is not."""
+    return f"{settings.mqtt_prefix}/cardume-doctor-{secrets.token_hex(4)}/command"
 
 
 def make(settings: Settings, intake: Intake, clock: Clock) -> Link | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import urllib.error
 import urllib.request
 from typing import Any
 
+from cardume.client.http import context_of, reason_of
 from cardume.errors import CardumeError, ConfigurationError, Invalid, Unavailable
 from cardume.settings import Settings, secret
 from cardume.wire import json
@@ -14,12 +16,21 @@ TIMEOUT = 10.0
 
 
 def publish(
-    settings: Settings, url: str, channel: str, text: str, *, type: str | None, key: str | None
+    settings: Settings,
+    url: str,
+    channel: str,
+    text: str,
+    *,
+    type: str | None,
+    key: str | None,
+    ca: str | None = None,
 ) -> str:
     """Publish `text`, which is JSON, and answer the position as ``EPOCH:OFFSET``.
 
+    `ca` is a PEM file of those whose certificates are good, in place of the system's.
+
     Raises:
-        ConfigurationError: no key, no server, or not one of ours.
+        ConfigurationError: no key, no server, one that is not to be trusted, or not one of ours.
         Invalid: `text` is not JSON.
         CardumeError: the server said no, and why.
     """
@@ -32,7 +43,9 @@ def publish(
         raise Invalid("that is not JSON; a text needs its quotes: '\"hello\"'") from None
     asked: dict[str, Any] = {"channel": channel, "data": data}
     asked |= {name: value for name, value in (("type", type), ("key", key)) if value is not None}
-    answer = _post(f"{url.rstrip('/')}/api/publish", api_key, json.encode(asked))
+    address = f"{url.rstrip('/')}/api/publish"
+    tls = context_of(ca) if address.startswith("https:") else None
+    answer = _post(address, api_key, json.encode(asked), tls)
     if "error" in answer:
         raise CardumeError(f"the server refused: {answer['error'].get('message')}")
     result = answer.get("result", {})
@@ -41,18 +54,24 @@ def publish(
     return f"{result['epoch']}:{result['offset']}"
 
 
-def _post(url: str, api_key: str, body: bytes) -> dict[str, Any]:
+def _post(url: str, api_key: str, body: bytes, tls: ssl.SSLContext | None) -> dict[str, Any]:
     headers = {"Content-Type": "application/json", "X-API-Key": api_key}
     try:
         request = urllib.request.Request(url, body, headers)
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT, context=tls) as response:
             answer = json.parse(response.read())
     except urllib.error.HTTPError as error:
         raise _refusal(error) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise ConfigurationError(
+                f"the certificate at {url} is not to be trusted ({reason_of(reason)}): name the "
+                "CA that signed it with --ca ca.pem or CARDUME_CA"
+            ) from None
+        why = reason_of(reason) if isinstance(reason, OSError) else reason
         raise ConfigurationError(
-            f"no server at {url} ({reason}): start `cardume serve`, or name it with --url"
+            f"no server at {url} ({why}): start `cardume serve`, or name it with --url"
         ) from None
     if not isinstance(answer, dict):
         raise ConfigurationError(f"what answers at {url} is not Cardume")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cardume.certificates import Certificates, Names
 from cardume.errors import ConfigurationError
@@ -28,11 +32,14 @@ def pinned(settings: Settings) -> ssl.SSLContext | None:
     It is asked at an address of this machine, which is not a name in that certificate.
 
     Raises:
-        OSError: the file cannot be read, or is none.
+        OSError: the file cannot be read.
+        ValueError: it holds no certificate.
     """
     if not settings.tls_cert:
         return None
-    context = ssl.create_default_context(cafile=settings.tls_cert)
+    # The first is the server's; whoever signed it signs for others as well.
+    first = x509.load_pem_x509_certificates(Path(settings.tls_cert).read_bytes())[0]
+    context = ssl.create_default_context(cadata=first.public_bytes(Encoding.DER))
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
@@ -48,7 +55,10 @@ def mqtt(settings: Settings) -> TlsPort | None:
     port, ca = settings.mqtt_tls_port, settings.mqtt_tls_ca
     given = (settings.mqtt_tls_cert, settings.mqtt_tls_key)
     if port is None:
-        unused = next((n for n, value in zip(names, (*given, ca), strict=True) if value), None)
+        values = zip(
+            (*names, "CARDUME_MQTT_TLS_HOST"), (*given, ca, settings.mqtt_tls_host), strict=True
+        )
+        unused = next((name for name, value in values if value), None)
         if unused is not None:
             raise ConfigurationError(
                 f"{unused} is set and nobody listens: set CARDUME_MQTT_TLS_PORT, "

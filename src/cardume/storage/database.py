@@ -215,6 +215,8 @@ class Storage:
             lost = self._backend.fault(error) is Fault.AWAY
             if write.number is None or not lost or not await self._was_kept_after_all(write):
                 raise
+        if not self.healthy:
+            logger.info("transactions are kept again")
         self.healthy = True
         await self._announce(write)
 

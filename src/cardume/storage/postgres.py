@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ from cardume.storage.statements import arrays_sql
 from cardume.storage.tables import sequences
 
 CONNECT_WITHIN = 10.0
+LONGEST_CONNECT = 3600.0
 ANSWER_WITHIN = 30.0
 """Seconds for one statement. A database that hangs must not hold the one writer for ever."""
 
@@ -81,6 +83,9 @@ _AWAY = frozenset(
 )
 _AWAY_CLASSES = ("08", "53", "57P", "58")
 """Connections; disk, memory and connections that are used up; shutdown; input and output."""
+
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+"""libpq's options that name a file."""
 
 _NO_DRIVER = "CARDUME_DATABASE_URL: PostgreSQL needs asyncpg: pip install 'cardume[postgres]'"
 
@@ -133,11 +138,14 @@ class Postgres:
         return engine
 
     async def check(self) -> None:
+        self._check_files()
         engine = self.reader()
         try:
             async with engine.connect() as connection:
                 major = int(await connection.scalar(text("SHOW server_version_num")) or 0) // 10_000
                 encoding = await connection.scalar(text("SHOW server_encoding"))
+                schema = await connection.scalar(text("SELECT current_schema()"))
+                path = await connection.scalar(text("SHOW search_path"))
         except (SQLAlchemyError, TypeError, ValueError) as error:
             self._refuse(error)
         finally:
@@ -151,6 +159,24 @@ class Postgres:
                 f"the database at {self.where} keeps text as {encoding}; "
                 "make it with ENCODING 'UTF8' TEMPLATE template0"
             )
+        if schema is None:
+            raise ConfigurationError(
+                f"the database at {self.where} has no schema of its search_path ({path}): "
+                "make one with CREATE SCHEMA, or set another search_path"
+            )
+
+    def _check_files(self) -> None:
+        """The driver does not say which file it could not read."""
+        for option in _TLS_FILES:
+            given = self._options.get(option)
+            if not isinstance(given, str) or not given:
+                continue
+            try:
+                open(given, "rb").close()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"CARDUME_DATABASE_URL: {option}: cannot read {given} ({error.strerror})"
+                ) from None
 
     def _refuse(self, error: Exception) -> NoReturn:
         first = _first_cause(error)
@@ -161,6 +187,8 @@ class Postgres:
                 says = f"does not exist: make it first, with createdb {self.url.database}"
             case _ if isinstance(first, TimeoutError):
                 says = "did not answer in time"
+            case _ if isinstance(first, ssl.SSLError):
+                says = f"cannot be used with TLS: {self.reason(error)}"
             case _ if isinstance(first, OSError):
                 says = "cannot be reached: is PostgreSQL running there, and the address right?"
             case _:
@@ -225,11 +253,18 @@ class Postgres:
 
 
 def _seconds(given: str | tuple[str, ...] | None) -> float | None:
+    if given is None:
+        return None
     try:
-        return None if given is None else float(str(given))
+        seconds = float(str(given))
     except ValueError:
-        message = "CARDUME_DATABASE_URL: connect_timeout is a number of seconds"
-        raise ConfigurationError(message) from None
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_CONNECT:  # nor NaN
+        raise ConfigurationError(
+            "CARDUME_DATABASE_URL: connect_timeout is a number of seconds, "
+            f"{LONGEST_CONNECT:.0f} at most"
+        )
+    return seconds
 
 
 def _shown(url: URL) -> str:

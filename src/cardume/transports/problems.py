@@ -52,6 +52,10 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
+_READS = frozenset({"GET", "HEAD"})
+_NO_ANSWER = "no answer can be given now; try again"
+_NOT_KEPT = "nothing was kept; try again"
+
 _ALWAYS = (codes.UNAUTHORIZED, codes.PERMISSION_DENIED, codes.NOT_FOUND, codes.INVALID_FIELDS)
 _WHERE_CHANGED = (codes.CONFLICT,)
 _WHERE_SENT = (codes.LIMIT_EXCEEDED, codes.UNSUPPORTED_MEDIA_TYPE)
@@ -78,13 +82,13 @@ class ProblemRoute(APIRoute):
             try:
                 return await handler(JsonRequest(request, self.max_body))
             except (Refused, Invalid, Unavailable, HTTPException, RequestValidationError) as error:
-                return problem_for(error)
+                return problem_for(error, method=request.method)
 
         return answer
 
 
-def problem_for(error: Exception) -> Response:
-    """The document that says what `error` says."""
+def problem_for(error: Exception, *, method: str = "POST") -> Response:
+    """The document that says what `error` says; where nothing is changed, nothing is kept."""
     match error:
         case Refused():
             return problem(error.code, error.message, extra=error.extra)
@@ -93,7 +97,7 @@ def problem_for(error: Exception) -> Response:
         case Unavailable():
             return problem(
                 codes.NOT_AVAILABLE,
-                "nothing was kept; try again",
+                _NO_ANSWER if method in _READS else _NOT_KEPT,
                 headers={"Retry-After": RETRY_AFTER},
             )
         case RequestValidationError():
@@ -137,7 +141,7 @@ def problem(
 def _responses(methods: Collection[str]) -> dict[int | str, dict[str, Any]]:
     """What a route of these methods may answer beside its own, for OpenAPI."""
     possible = list(_ALWAYS)
-    if not {"GET", "HEAD"}.issuperset(methods):
+    if not _READS.issuperset(methods):
         possible += _WHERE_CHANGED
     if not {"POST", "PUT", "PATCH"}.isdisjoint(methods):
         possible += _WHERE_SENT
