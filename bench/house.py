@@ -92,24 +92,42 @@ class House:
     def stored(self) -> dict[int, tuple[int, int]]:
         """Count and sum of the stored values, by aquarium."""
         query = "SELECT aquarium_id, count(*), sum(CAST(value AS BIGINT)) FROM readings GROUP BY 1"
-        if (url := os.environ.get("CARDUME_DATABASE_URL", "")).startswith("postgres"):
-            return asyncio.run(_stored_at(url, query))
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        return {id: (count, int(total)) for id, count, total in self.rows(query)}
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database answers, whichever it is."""
+        if url := _postgres():
+            return asyncio.run(_asked(url, query))
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)
         try:
-            return {id: (count, total) for id, count, total in connection.execute(query)}
+            return connection.execute(query).fetchall()
         finally:
             connection.close()
 
 
-async def _stored_at(url: str, query: str) -> dict[int, tuple[int, int]]:
-    """As `House.stored`, of a PostgreSQL that is empty before each run."""
+def _postgres() -> str | None:
+    url = os.environ.get("CARDUME_DATABASE_URL", "")
+    return url if url.startswith("postgres") else None
+
+
+async def _asked(url: str, *queries: str) -> list[tuple[Any, ...]]:
     import asyncpg
 
     connection = await asyncpg.connect(url)
     try:
-        return {id: (count, int(total)) for id, count, total in await connection.fetch(query)}
+        for query in queries:
+            rows = await connection.fetch(query)
+        return [tuple(row) for row in rows]
     finally:
         await connection.close()
+
+
+def _empty(url: str) -> None:
+    """Each server begins with nothing. Nobody's own database has such a name."""
+    [(name,)] = asyncio.run(_asked(url, "SELECT current_database()"))
+    if not name.startswith("bench"):
+        raise SystemExit(f"everything in {name!r} would be lost: name a database bench…")
+    asyncio.run(_asked(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public"))
 
 
 def _post(api: httpx2.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +148,8 @@ def house(
     """
     secret = secrets.token_urlsafe(32)
     signer = TokenSigner(secret, SystemClock())
+    if url := _postgres():
+        _empty(url)
     with tempfile.TemporaryDirectory(prefix="cardume-bench-", dir=folder) as name:
         serve = [sys.executable, "-m", "cardume", "serve", "--port", "0", "--mqtt-port", "0"]
         process = subprocess.Popen(

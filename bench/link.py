@@ -11,7 +11,8 @@ catch-up The server is stopped (SIGSTOP) until the broker gives it up, and 1,000
          readings come live at 100 a second: how fast it catches up, and how late the live ones are.
 
 `all equal` says that the stored readings are those that were sent, by count and by sum. mosquitto
-has to be installed; its own CPU is not counted.
+has to be installed; its own CPU is not counted. With CARDUME_DATABASE_URL it is PostgreSQL that
+stores them, in a database whose name begins with `bench` and which is emptied.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -148,7 +148,7 @@ def _course(server: House, began: float) -> tuple[float, float, list[float]]:
     The value of a reading is the monotonic microsecond at which it was sent.
     """
     offset = time.time() - time.monotonic()
-    rows = _rows(server, "SELECT value, received_at FROM readings ORDER BY received_at")
+    rows = server.rows("SELECT value, received_at FROM readings ORDER BY received_at")
     came = [(value / 1e6, received - offset) for value, received in rows]
     missed = [at for sent, at in came if sent < began <= at]
     delays = sorted(at - sent for sent, at in came if sent >= began)
@@ -159,7 +159,7 @@ def _late_ones(server: House, began: float, seconds: float) -> float:
     """The median delay of what was sent in the last quarter."""
     offset = time.time() - time.monotonic()
     after = (began + seconds * 3 / 4) * 1e6
-    rows = _rows(server, f"SELECT value, received_at FROM readings WHERE value >= {after}")
+    rows = server.rows(f"SELECT value, received_at FROM readings WHERE value >= {after}")
     delays = sorted(received - offset - value / 1e6 for value, received in rows)
     return delays[len(delays) // 2]
 
@@ -174,16 +174,8 @@ def _is_exact(server: House, devices: list[Device], by_device: dict[str, tuple[i
 
 
 def _count(server: House) -> int:
-    (row,) = _rows(server, "SELECT count(*) FROM readings")
+    (row,) = server.rows("SELECT count(*) FROM readings")
     return int(row[0])
-
-
-def _rows(server: House, query: str) -> list[tuple[float, ...]]:
-    connection = sqlite3.connect(f"file:{server.database}?mode=ro", uri=True, timeout=10)
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
 
 
 def _answers(port: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cardume.mqtt.codec.packets import (
     LEVEL,
@@ -64,6 +65,14 @@ def _said(possible: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Prop
     return st.just(NONE) | some.map(lambda said: NONE if said == NONE else said)
 
 
+def _with_a_method(said: Properties) -> Properties:
+    """§3.1.2.11.10: without one there is no authentication data."""
+    if said.authentication_method is not None or said.authentication_data is None:
+        return said
+    rest = replace(said, authentication_data=None)
+    return NONE if rest == NONE else rest
+
+
 _sub_ids = st.integers(1, 268_435_455)
 _in_connect = _said(
     {
@@ -77,7 +86,7 @@ _in_connect = _said(
         "user": _pairs,
         "maximum_packet_size": st.integers(1, 0xFFFF_FFFF),
     }
-)
+).map(_with_a_method)
 _in_connack = _said(
     {
         "session_expiry": _four,

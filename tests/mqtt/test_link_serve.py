@@ -150,7 +150,7 @@ def test_a_hub_killed_in_the_middle_stores_each_reading_once(
     with hub(tmp_path, broker) as server:
         wait_for(lambda: len(server.values()) >= 2000, "all of them")
         assert sorted(server.values()) == list(range(2000))
-        assert "the kept session" in server.process.output
+        wait_for(lambda: "the kept session" in server.process.output)
 
 
 def _cut_short(server: Hub, broker: Mosquitto, first: int) -> None:
@@ -230,3 +230,28 @@ def test_the_doctor_knocks_at_the_broker(broker: Mosquitto) -> None:
         False,
         f"no link to mqtt://127.0.0.1:{broker.port}: connection refused",
     )
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize(
+    ("access", "says"),
+    [
+        ("topic readwrite aquabook/#", "lets us in$"),
+        ("topic read aquabook/#\ntopic write aquabook/+/command", "lets us in$"),
+        ("topic write aquabook/#", r"hears nothing back of aquabook/\S+/command: check the ACL$"),
+        ("topic read aquabook/#", "check the ACL$"),
+    ],
+)
+def test_the_doctor_says_so_if_the_hub_would_be_deaf_or_mute(
+    tmp_path: Path, protocol: str, access: str, says: str
+) -> None:
+    """mosquitto 2.0 grants every subscription, whatever the ACL says."""
+    rights = tmp_path / "acl"
+    rights.write_text(f"topic write aquabook/#\n\nuser hub\n{access}\n")
+    with mosquitto(tmp_path / "broker", f"acl_file {rights}") as broker:
+        say(broker, "aquabook/d{}/availability", *["online"] * 30, retain=True)
+        url = SecretStr(f"mqtt://hub@127.0.0.1:{broker.port}")
+        given = {"mqtt_url": url, "mqtt_protocol": protocol}
+        (found,) = (f for f in examine(given) if f.what == "MQTT broker")
+    assert re.search(says, found.says)
+    assert found.ok is ("lets us in$" in says)

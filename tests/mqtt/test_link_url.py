@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from cardume.errors import ConfigurationError
 from cardume.mqtt.link.url import BrokerAddress, parse_url, tls_context
+from cardume.server import link
+from cardume.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -115,3 +118,24 @@ def test_the_name_of_the_broker_is_always_checked() -> None:
     context = tls_context(TLS, ca=None, cert=None, key=None)
     assert context is not None
     assert context.check_hostname
+
+
+# -- settings that need a URL ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["CA", "CERT", "KEY"])
+def test_a_file_for_a_link_that_there_is_not(name: str) -> None:
+    given: dict[str, Any] = {f"mqtt_{name.lower()}": "x.pem"}
+    says = f"CARDUME_MQTT_{name} is for the link .* or CARDUME_MQTT_TLS_{name} if the listener"
+    with pytest.raises(ConfigurationError, match=says):
+        link.check(Settings(**given))
+
+
+@pytest.mark.parametrize("given", [{"mqtt_client_id": "hub"}, {"mqtt_protocol": "3.1.1"}])
+def test_a_name_or_a_version_for_a_link_that_there_is_not(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="CARDUME_MQTT_URL is not set: set both or none"):
+        link.check(Settings(**given))
+
+
+def test_what_is_left_at_its_default_needs_no_url() -> None:
+    link.check(Settings(mqtt_ca="", mqtt_protocol="auto"))

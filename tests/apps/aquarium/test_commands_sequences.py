@@ -128,7 +128,7 @@ async def home(tmp_path: Path) -> tuple[Path, FakeClock]:
 
 
 @settings(
-    max_examples=10,
+    max_examples=7,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -182,6 +182,30 @@ async def test_a_link_that_never_gets_up_is_blind_all_the_while(linked: Tank) ->
     assert alarms(peer) == [("hub_link_down", "raised")]
 
 
+async def test_a_link_that_is_back_within_the_minute_is_no_alert(linked: Tank) -> None:
+    """Not even if the minute ends in resync, for then the hub hears."""
+    await up(linked)
+    linked.app.hearing.lost()
+    await linked.passes(55)
+    linked.app.hearing.heard()
+    await linked.passes(9)
+    assert await linked.alerts() == []
+    await linked.passes(2)
+    assert await linked.alerts() == []
+
+
+async def test_resync_does_not_put_the_alert_off(linked: Tank) -> None:
+    peer = await linked.listen(1)
+    linked.app.hearing.heard()
+    for _ in range(5):
+        linked.app.hearing.lost()
+        await linked.passes(7)
+        linked.app.hearing.heard()
+        await linked.passes(9)
+    assert alarms(peer) == [("hub_link_down", "raised")]
+    assert len(await linked.alerts()) == 1
+
+
 async def test_the_room_hears_of_it_once(database: Path) -> None:
     async with Tank.running(database, linked=True, alerts_room="room") as tank:
         declare(tank.hub, "room", history=10)

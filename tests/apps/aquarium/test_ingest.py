@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cardume.apps.aquarium.measurements import MAX_SENSORS
 from cardume.storage.tables import readings, sensors
@@ -128,6 +129,16 @@ async def test_what_nobody_can_use_is_counted_and_dropped(
     assert lines[0].exc_info is None
     assert "25,3" not in caplog.text
     assert "yyyy" not in caplog.text
+
+
+async def test_a_wrong_topic_is_named_on_one_line_of_bounded_length(
+    tank: Tank, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = tank.message("probe", "x\nWARNING forged " + "y" * 60_000, b"1")
+    await tank.app.ingest([replace(message, principal="link")])
+    (line,) = [r.getMessage() for r in caplog.records if "wrong_topic" in r.getMessage()]
+    assert line.startswith("wrong_topic: 'link: aquabook/probe/x\\nWARNING forged yyy")
+    assert len(line) < 260
 
 
 async def test_a_bad_message_does_not_hurt_its_neighbours_nor_a_bad_reading_the_others(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from cardume.apps.aquarium import ingest as ingest_module
 from cardume.apps.aquarium.ingest import SETTLED_AFTER, SETTLED_KEPT
 from cardume.errors import Unavailable
 from cardume.storage.tables import inflight, readings
@@ -139,9 +140,15 @@ async def test_what_is_remembered_of_a_session_is_bounded(tank: Tank) -> None:
     assert held == [*range(2 * SETTLED_KEPT + 1, 3 * SETTLED_KEPT + 1), 60_000]
 
 
-async def test_what_was_never_asked_for_again_is_forgotten_by_the_sweep(tank: Tank) -> None:
+async def test_what_was_never_asked_for_again_is_forgotten_by_the_sweep(
+    tank: Tank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "ABANDONED_AFTER", 600.0)  # a week has too many minutes
     await tank.read("probe")
-    await tank.clock.advance(8 * 86_400)
+    await tank.clock.advance(590)
+    await tank.app.watch.sweep()
+    assert len(await tank.rows(inflight)) == 1
+    await tank.clock.advance(20)
     await tank.app.watch.sweep()
     assert await tank.rows(inflight) == []
     await tank.read("probe", packet_id=1)

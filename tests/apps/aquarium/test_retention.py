@@ -7,12 +7,13 @@ import math
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, text
+from sqlalchemy import delete, insert, text, update
 from sqlalchemy.dialects import sqlite
 
 from cardume.apps.aquarium.measurements import first_id
@@ -203,6 +204,66 @@ async def test_what_is_asked_for_has_no_seam(
     assert times == sorted(times)
 
 
+ages = st.sampled_from([0.0, 1.0, 600.0, 1800.0, 3600.0, 4000.0, 7200.0])
+
+
+@on_both
+@given(
+    measured=st.lists(st.tuples(sensors, ages), min_size=1, max_size=12),
+    limit=st.integers(1, 4),
+    moved=st.lists(st.integers(0, 4), max_size=20),
+)
+@RELAXED
+async def test_nothing_is_lost_that_is_moved_between_two_pages(
+    tank: Tank, measured: list[tuple[str, float]], limit: int, moved: list[int]
+) -> None:
+    await clean(tank)
+    past = Past(tank)
+    for number, (sensor, age) in enumerate(measured):
+        await past.hear(sensor, age, float(number))
+    place = {
+        row["value"]: (math.floor(row["measured_at"] / HOUR), row["sensor_id"])
+        for row in await tank.rows(readings)
+    }
+    since, to = rfc3339(past.first()), rfc3339(tank.clock.now())
+    tank.clock.step_wall((KEEP + 1) * DAY)
+    told: set[float] = set()
+    path, steps = f"{PATH}&from={since}&to={to}&limit={limit}", iter(moved)
+    page = await tank.ok("GET", path)
+    for _ in range(200):
+        left = {row["value"] for row in await tank.rows(readings)}
+        for item in page["items"]:
+            if "value" in item:
+                told.add(item["value"])
+            else:
+                shown = (parsed(item["measured_at"]) // HOUR, item["sensor_id"])
+                told |= {value for value in place if place[value] == shown} - left
+        if page["next"] is None:
+            break
+        await past.retire(next(steps, 0))
+        page = await tank.ok("GET", f"{path}&cursor={page['next']}")
+    assert page["next"] is None
+    assert told == set(place)
+
+
+def parsed(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
+
+
+async def test_an_hour_that_is_made_while_it_is_read_is_answered_once(tank: Tank) -> None:
+    past = Past(tank)
+    for number in range(60):
+        await past.hear("left", 0.0, float(number))
+    tank.clock.step_wall((KEEP + 1) * DAY)
+    path = f"{PATH}&from={rfc3339(past.first() - 1)}&to={rfc3339(past.first() + 1)}&limit=20"
+    first = await tank.ok("GET", path)
+    assert len(first["items"]) == 20
+    await past.retire(60)
+    second = await tank.ok("GET", f"{path}&cursor={first['next']}")
+    assert [item["count"] for item in second["items"]] == [60]
+    assert (second["source"], second["next"]) == ("hourly", None)
+
+
 def check_extremes(items: list[dict[str, Any]], expected: list[float]) -> None:
     if expected:
         assert min(item["min"] for item in items) == min(expected)
@@ -259,6 +320,38 @@ async def test_the_job_moves_what_is_old_and_leaves_the_rest(short: Tank) -> Non
     assert (found["source"], found["resolution"]) == ("mixed", HOUR)
     assert sum(item["count"] for item in found["items"]) == 501
     assert (found["items"][-1]["min"], found["items"][-1]["count"]) == (30.0, 1)
+
+
+async def test_the_first_look_is_a_minute_after_the_start_and_says_what_it_moved(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "cardume.aquarium")
+    async with Tank.running(database, readings_keep=1) as tank:
+        await tank.aquarium()
+        await tank.device("probe", 1)
+        await tank.read("probe", 1.0)
+    tank.clock.step_wall(2 * DAY)
+    async with Tank.running(database, tank.clock, readings_keep=1) as tank:
+
+        async def none_left() -> bool:
+            return await tank.rows(readings) == []
+
+        await tank.passes(50)
+        assert len(await tank.rows(readings)) == 1
+        await tank.passes(20)
+        await eventually(none_left)
+        await tank.passes(1)
+        assert [r.message for r in caplog.records if "hours" in r.message] == [
+            "1 readings became hours"
+        ]
+        await tank.read("probe", 2.0)
+        late = (await tank.rows(readings))[0]["id"] - first_id(tank.clock.now() - 2 * DAY)
+        async with tank.storage.write() as tx:  # as if it had come two days ago
+            await tx.execute(update(readings).values(id=readings.c.id - late))
+        await tank.passes(400, step=50)
+        assert len(await tank.rows(readings)) == 1  # the next look is ten minutes later
+        await tank.passes(300, step=50)
+        await eventually(none_left)
 
 
 async def test_zero_keeps_everything(database: Database) -> None:

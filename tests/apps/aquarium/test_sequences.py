@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cardume.testing import FakeClock
 from tests.support.tank import Tank
 
 NUMBERS = itertools.count(1)
+
+BLIP = [
+    ("read", b'{"temperature":1}', "live"),
+    ("availability", b"offline", "will"),
+    ("wait", 15.0, ""),
+]
+"""Online, then offline: again before the alert has cleared it is the same trouble once more."""
+
 
 steps = st.lists(
     st.one_of(
@@ -41,11 +49,12 @@ async def home(tmp_path: Path) -> tuple[Path, FakeClock]:
 
 
 @settings(
-    max_examples=30,
+    max_examples=14,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(log=steps)
+@example(log=[*BLIP, *BLIP, ("restart", 0.0, ""), *BLIP, ("wait", 301.0, ""), *BLIP])
 async def test_events_alternate_and_at_most_one_alert_of_a_trouble_is_open(
     home: tuple[Path, FakeClock], log: list[tuple[str, Any, str]]
 ) -> None:

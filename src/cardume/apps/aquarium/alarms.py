@@ -28,11 +28,11 @@ from cardume.alerts.lifecycle import (
 )
 from cardume.alerts.rules import Direction, Outcome, OutcomeKind
 from cardume.apps.aquarium.catalogue import AquariumRule
-from cardume.apps.aquarium.views import alert_view, channel_of, stamp
+from cardume.apps.aquarium.views import alert_view, channel_of
 from cardume.devices.liveness import DeviceStatus, Reason, Transition
 from cardume.devices.registry import Device
 from cardume.storage.database import Write
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
 CLEAR_HOLD = 60.0
 """Seconds a device has to stay online before its offline alert clears: no ping-pong."""

@@ -16,7 +16,7 @@ from cardume.apps.aquarium.decisions import AckAction, Decisions, ShelveAction
 from cardume.apps.aquarium.hearing import Hearing
 from cardume.apps.aquarium.ingest import Ingest
 from cardume.apps.aquarium.overview import Overview, read_overview
-from cardume.apps.aquarium.retention import EVERY, Retention
+from cardume.apps.aquarium.retention import FIRST, Retention
 from cardume.apps.aquarium.statuses import (
     FLAPPING_WITHIN,
     DeviceStatusView,
@@ -109,7 +109,7 @@ class Aquarium:
             sweeping = self.hub.tasks.every(
                 self.options.offline_sweep_every, self.watch.sweep, "offline sweep"
             )
-            retiring = self.hub.tasks.every(EVERY, self.retention.run, "retention of readings")
+            retiring = self.hub.tasks.every(FIRST, self.retention.tend, "retention of readings")
             await self.commands.start()
             try:
                 yield

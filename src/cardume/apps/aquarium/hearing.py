@@ -19,11 +19,12 @@ from typing_extensions import TypedDict
 from cardume.alerts.lifecycle import AlertKind, ClearReason
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.ingest import Ingest
-from cardume.apps.aquarium.views import channel_of, stamp
+from cardume.apps.aquarium.views import channel_of
 from cardume.errors import CardumeError
 from cardume.hub.hub import Hub
 from cardume.storage.database import Storage
 from cardume.storage.tables import alerts
+from cardume.wire.messages import stamp
 
 RESYNC_S: Final = 10.0
 """Seconds after the subscription in which a broker hands out what it retained and kept for us."""
@@ -74,6 +75,7 @@ class Hearing:
         self._clock = hub.clock
         self._since = self._clock.monotonic()
         self._blind_since = self._since
+        self._alert_at = self._since + BLIND_ALERT_S
         self._heard_since: float | None = None
         self._matters = hub.leases(self._due, "the hub's link")
         self._unsaid: deque[Link] = deque()
@@ -97,6 +99,7 @@ class Hearing:
         """The app starts. `linked`: somebody will say when we hear; else we do from now on."""
         self._since = self._blind_since = self._clock.monotonic()
         if linked:
+            self._alert_at = self._since + BLIND_ALERT_S
             self._matters.touch_in(Matter.BLIND, BLIND_ALERT_S)
             return
         self.state, self._heard_since = LinkState.UP, self._since
@@ -117,10 +120,12 @@ class Hearing:
         """The link is gone. No device is touched: that would be a thousand rows for one event."""
         if self.is_up:
             self._blind_since = self._clock.monotonic()
+            self._alert_at = self._blind_since + BLIND_ALERT_S
         self._heard_since = None
         self._matters.drop(Matter.STEADY)
         if Matter.BLIND not in self._matters:  # one that falls again before it is up stays blind
-            self._matters.touch_in(Matter.BLIND, BLIND_ALERT_S)
+            left = self._alert_at - self._clock.monotonic()
+            self._matters.touch_in(Matter.BLIND, max(0.0, left))
         self._move(LinkState.DOWN)
 
     def _move(self, state: LinkState) -> None:
@@ -145,7 +150,8 @@ class Hearing:
 
     async def _due(self, matters: list[Matter]) -> None:
         for matter in matters:
-            if matter is Matter.BLIND and not self.is_up:
+            # In resync we hear again; should that not last, `lost` asks for it anew.
+            if matter is Matter.BLIND and self.state is LinkState.DOWN:
                 await self._raise_alert()
             elif matter is Matter.STEADY and self.state is LinkState.RESYNC:
                 self._matters.drop(Matter.BLIND)
@@ -159,10 +165,11 @@ class Hearing:
         """One for each aquarium with devices, for each has people of its own."""
         watched = {device.aquarium_id for device in self._catalogue.devices.all()}
         async with self._storage.write() as tx:
-            if self.is_up:  # meanwhile
+            if self.state is not LinkState.DOWN:  # meanwhile
                 return
             changes = self._ingest.changes(tx)
             await changes.alarms.link_down(sorted(watched), self._wall(self._blind_since))
+        self._alert_at = self._clock.monotonic() + BLIND_ALERT_S
 
     async def _clear_alert(self) -> None:
         kind = alerts.c.kind == AlertKind.HUB_LINK_DOWN

@@ -136,7 +136,7 @@ class Ingest:
     async def _decode(self, message: Inbound) -> Decoded | None:
         topic = parse_topic(self._prefix, message.topic)
         if topic is None:
-            self.rejects.note("wrong_topic", message.principal)
+            self.rejects.note("wrong_topic", f"{message.principal}: {message.topic[:160]}")
             return None
         device = await self._catalogue.devices.find(topic.device_id)
         if device is None:

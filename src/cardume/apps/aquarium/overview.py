@@ -11,11 +11,11 @@ from typing_extensions import TypedDict
 from cardume.alerts import store
 from cardume.apps.aquarium.hearing import Link
 from cardume.apps.aquarium.statuses import DeviceOverview
-from cardume.apps.aquarium.views import AlertView, alert_view, stamp
+from cardume.apps.aquarium.views import AlertView, alert_view
 from cardume.errors import Refused
 from cardume.storage.tables import alerts, aquariums, sensors, targets
 from cardume.wire import codes
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
 MAX_ALERTS = 200
 

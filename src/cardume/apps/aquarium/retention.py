@@ -15,6 +15,9 @@ from cardume.storage.tables import readings
 EVERY = 600.0
 """Seconds between two looks for readings that are old enough."""
 
+FIRST = 60.0
+"""Seconds from the start to the first look, and from one that failed to the next."""
+
 BATCH = 100
 """Readings moved in one transaction: what devices send waits for it, 2 ms."""
 
@@ -37,6 +40,17 @@ class Retention:
         self._clock = clock
         self._days = days
         self._offset = clock.now() - clock.monotonic()
+        self._next = clock.monotonic()
+
+    async def tend(self) -> None:
+        """To be called each `FIRST` seconds: `run`, where the last one is `EVERY` seconds ago.
+
+        Raises:
+            Unavailable: as `run`.
+        """
+        if self._clock.monotonic() >= self._next:
+            await self.run()
+            self._next = self._clock.monotonic() + EVERY
 
     async def run(self) -> int:
         """Move all that is due, a little at a time; how many readings.
@@ -48,12 +62,15 @@ class Retention:
             return 0
         before = first_id(self._clock.now() - self._days * DAY)
         moved = 0
-        while await self._is_due(before):
-            async with self._storage.write() as tx:
-                moved += await retire(tx, before, BATCH)
-            await self._clock.sleep(PAUSE)
-        if moved:
-            logger.debug("%d readings became hours", moved)
+        try:
+            while await self._is_due(before):
+                async with self._storage.write() as tx:
+                    batch = await retire(tx, before, BATCH)
+                moved += batch
+                await self._clock.sleep(PAUSE)
+        finally:
+            if moved:
+                logger.info("%d readings became hours", moved)
         return moved
 
     def _is_steady(self) -> bool:

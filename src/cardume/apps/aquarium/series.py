@@ -7,7 +7,8 @@ An hour cannot be cut: one that is touched by what was asked for is answered who
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Select,
     String,
     cast,
+    func,
     literal,
     null,
     select,
@@ -103,6 +105,8 @@ async def pages(
 ) -> History:
     """Everything that is known, oldest first, by pages.
 
+    What is moved into hours between two pages is answered twice rather than not at all.
+
     Raises:
         Invalid: we did not write this cursor.
     """
@@ -112,7 +116,7 @@ async def pages(
     both = union_all(*(select(part.subquery()) for part in parts)).subquery()
     query = select(both).order_by(both.c.at, both.c.number).limit(limit + 1)
     rows = (await connection.execute(query)).all()
-    shown = page(rows, limit, lambda row: (row.at, row.number))
+    shown = page(rows, limit, lambda row: (row.at, row.number, _told(rows[:limit], row.at, after)))
     items = shown["items"]
     source = source_of(any(not row.held for row in items), any(row.held for row in items))
     return {
@@ -124,9 +128,31 @@ async def pages(
     }
 
 
-_Place = tuple[float, int]
-"""A time and, for what has the same, a number: the sensor's of an hour, the id of a reading. Ids
-are larger than any sensor's number, so hours come first."""
+class _Place(NamedTuple):
+    """Where a page ends."""
+
+    at: float
+    number: int
+    """For what has the same time: the sensor's of an hour, the id of a reading. Ids are larger than
+    any sensor's number, so hours come first."""
+    told: int
+    """How many readings are counted in what was answered of the hour that the page ends in. If it
+    counts others by now, some were moved into it meanwhile, and it is answered once more."""
+
+    @property
+    def hour(self) -> int:
+        return math.floor(self.at / HOUR)
+
+
+def _told(items: Sequence[Any], at: float, before: _Place | None) -> int:
+    """`told` of a page that ends at the time `at`."""
+    hour = math.floor(at / HOUR)
+    of_hour = [row for row in items if row.held and math.floor(row.at / HOUR) == hour]
+    told: int = sum(row.held for row in of_hour)
+    if before is None or before.hour != hour:
+        return told
+    anew = any(row.number <= before.number for row in of_hour)
+    return told if anew else told + before.told
 
 
 def _place(cursor: str | None) -> _Place | None:
@@ -134,9 +160,9 @@ def _place(cursor: str | None) -> _Place | None:
     if after is None:
         return None
     match after:
-        case [int() | float() as at, int() as number] if type(number) is int and math.isfinite(at):
-            if abs(number) < 1 << 63 and abs(at) < 1e12:
-                return float(at), number
+        case [int() | float() as at, int() as number, int() as told] if math.isfinite(at):
+            if abs(number) < 1 << 63 and abs(at) < 1e12 and 0 <= told < 1 << 63:
+                return _Place(float(at), int(number), int(told))
     raise Invalid("cursor: use `next` of the page before")
 
 
@@ -144,7 +170,7 @@ def _readings_after(series: Series, after: _Place | None, most: int) -> Select[A
     at, id, value = readings.c.measured_at, readings.c.id, readings.c.value
     where = series.readings()
     if after is not None:
-        where.append((at > after[0]) | ((at == after[0]) & (id > after[1])))
+        where.append((at > after.at) | ((at == after.at) & (id > after.number)))
     columns = (
         at.label("at"),
         id.label("number"),
@@ -163,11 +189,8 @@ def _hours_after(series: Series, after: _Place | None, most: int) -> Select[Any]
     hour, number = rollups.c.hour, cast(rollups.c.sensor_id, BigInteger)
     where = series.hours()
     if after is not None:
-        reached = math.floor(after[0] / HOUR)
-        later = hour > reached
-        if reached * HOUR == after[0]:
-            later = later | ((hour == reached) & (number > after[1]))
-        where.append(later)
+        unseen = (number > after.number) | _has_grown(series, after)
+        where.append((hour > after.hour) | ((hour == after.hour) & unseen))
     columns = (
         cast(hour * HOUR, Double).label("at"),
         number.label("number"),
@@ -180,6 +203,15 @@ def _hours_after(series: Series, after: _Place | None, most: int) -> Select[Any]
         cast(null(), String).label("origin"),
     )
     return select(*columns).where(*where).order_by(hour, rollups.c.sensor_id).limit(most)
+
+
+def _has_grown(series: Series, after: _Place) -> ColumnElement[bool]:
+    """Whether the hour that a page ended in counts others by now than was told of it."""
+    now = rollups.alias()
+    known = cast(now.c.sensor_id, BigInteger) <= after.number
+    count = select(func.coalesce(func.sum(now.c["count"]), 0))
+    count = count.where(*series.of(now), now.c.hour == after.hour, known)
+    return count.scalar_subquery() != after.told
 
 
 def _reading(row: Any) -> Point:

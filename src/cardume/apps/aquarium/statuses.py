@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from cardume.apps.aquarium.views import DeviceView, device_view, stamp
+from cardume.apps.aquarium.views import DeviceView, device_view
 from cardume.devices.registry import Device, Registry
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
 FLAPPING = 4
 FLAPPING_WITHIN = 900.0

@@ -11,17 +11,12 @@ from typing_extensions import TypedDict
 from cardume.alerts.lifecycle import Alert
 from cardume.devices.liveness import DeviceState, Transition
 from cardume.devices.registry import Device
-from cardume.wire.messages import rfc3339
+from cardume.wire.messages import rfc3339, stamp
 
 
 def channel_of(aquarium_id: int) -> str:
     """Where everything about an aquarium is announced."""
     return f"aquarium:{aquarium_id}"
-
-
-def stamp(seconds: float | None) -> str | None:
-    """RFC 3339, or None."""
-    return None if seconds is None else rfc3339(seconds)
 
 
 class ReadingEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):

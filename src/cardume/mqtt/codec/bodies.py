@@ -58,6 +58,8 @@ def connect(body: Body) -> Connect:
     five = level == LEVEL_5
     flags, keepalive = body.byte(), body.number()
     properties = read(body, IN_CONNECT) if five else NONE
+    if properties.authentication_data is not None and properties.authentication_method is None:
+        raise ProtocolError("authentication data without a method")  # §3.1.2.11.10
     client_id = body.text()
     will = None
     if flags & 0x04:

@@ -1,6 +1,6 @@
 """One connection to a broker: paho-mqtt speaks the protocol, asyncio moves the bytes.
 
-Messages are read before paho (see `link_frames`); it acknowledges them when it is told to, which
+Messages are read before paho (see `frames`); it acknowledges them when it is told to, which
 is what its `manual_ack` is for.
 """
 
