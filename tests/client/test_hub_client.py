@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +22,7 @@ from cardume import (
     Refused,
     Unavailable,
 )
+from cardume.client import Unreachable
 from cardume.wire import codes
 from tests.client.faulty import Reply, faulty
 from tests.support.backend import API_KEY, Backend, backend
@@ -224,13 +227,35 @@ async def test_a_server_that_never_answers_costs_the_timeout_and_no_more() -> No
         await client.aclose()
 
 
-async def test_nobody_there() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-name.invalid", "a..b"])
+async def test_nobody_there_is_not_an_open_question(host: str) -> None:
     with faulty() as server:
-        url = server.url
+        url = server.url.replace("127.0.0.1", host)
     async with HubClient(url, API_KEY, retries=1) as hub:
-        with pytest.raises(Unavailable) as unavailable:
-            await hub.info()
-    assert isinstance(unavailable.value.__cause__, OSError)
+        with pytest.raises(Unreachable, match=f"no server at {url} .*nothing was sent") as nobody:
+            await hub.publish("room:1", data=1)
+    assert isinstance(nobody.value, Unavailable)
+    assert isinstance(nobody.value.__cause__, OSError)
+
+
+async def test_a_call_that_was_sent_once_stays_open() -> None:
+    """The server reads it, and is gone when it is asked again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hear_once() -> None:
+            connection, _address = server.accept()
+            server.close()
+            connection.recv(65536)
+            connection.close()
+
+        thread = threading.Thread(target=hear_once)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        async with HubClient(url, API_KEY) as hub:
+            with pytest.raises(Unavailable, match="is open") as unavailable:
+                await hub.publish("room:1", data=1)
+        thread.join(10)
+    assert not isinstance(unavailable.value, Unreachable)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_an_engine_is_chosen_by_its_url() -> None:
         engine_from_url("carrier-pigeon://", SystemClock())
 
 
-async def test_the_memory_of_100_000_idle_channels_is_released() -> None:
+async def test_the_memory_of_10_000_idle_channels_is_released() -> None:
     clock = FakeClock()
     engine = MemoryEngine(clock)
     tracemalloc.start()
@@ -34,17 +34,17 @@ async def test_the_memory_of_100_000_idle_channels_is_released() -> None:
         await engine.publish("busy", SAID, KEEP)
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]
-        for n in range(100_000):
+        for n in range(10_000):
             await engine.publish(f"room:{n}", SAID, KEEP)
         full = tracemalloc.get_traced_memory()[0] - before
         await clock.advance(3600 + KEEP.ttl * 10)
-        for _ in range(100_000 + 256):
+        for _ in range(10_000 + 256):
             await engine.publish("busy", SAID, KEEP)
         gc.collect()
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert full > 20_000_000
+    assert full > 2_000_000
     assert left < full / 20
 
 

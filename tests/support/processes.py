@@ -14,6 +14,9 @@ from pathlib import Path
 
 from tests.support.stages import DEADLINE, until
 
+_LISTENS = re.compile(r"(?:is up:|[Rr]unning on) https?://127\.0\.0\.1:(\d+)")
+"""What Cardume, uvicorn and Hypercorn say of themselves: other lines name other servers."""
+
 
 class Process:
     """A running server and all that it has printed."""
@@ -34,9 +37,8 @@ class Process:
 
     def port(self) -> int:
         """The port it says it listens on."""
-        pattern = re.compile(r"http://127\.0\.0\.1:(\d+)")
-        until(lambda: self._popen.poll() is not None or pattern.search(self.output) is not None)
-        found = pattern.search(self.output)
+        until(lambda: self._popen.poll() is not None or _LISTENS.search(self.output) is not None)
+        found = _LISTENS.search(self.output)
         assert found is not None, self.output
         return int(found[1])
 

@@ -53,7 +53,10 @@ async def test_a_hub_that_is_blind_says_so_and_calls_nobody_offline(
                 await page.get_by_text("Use a token instead").click()
                 await page.get_by_label("Token").fill(token("ann"))
                 await page.get_by_role("button", name="Use this token").click()
-                await expect(page.locator("#phase")).to_have_text("Live")
+                phase, quiet = page.locator("#phase"), page.locator("#quiet")
+                await expect(phase).to_have_text("No broker")
+                await expect(phase).to_have_attribute("data-look", "bad")
+                await expect(quiet).to_have_text("No device is heard: what is wrong is unknown.")
                 hub = page.locator("#hub")
                 await expect(hub).to_contain_text(re.compile(r"not heard the MQTT broker since \d"))
                 probe = page.locator(".device").filter(has_text="Tank probe").locator(".status")
@@ -62,6 +65,7 @@ async def test_a_hub_that_is_blind_says_so_and_calls_nobody_offline(
                 await expect(spare).to_have_text("Unknownnever seen")
                 broker.start()
                 await expect(hub).to_contain_text("catching up")
+                await expect(phase).to_have_text("Catching up")
                 await expect(probe).to_have_text("Unknownwas online")
                 assert visit.complaints_but(ASKED) == []
         finally:

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { commandFacts, commandWords, hubText, newsOf } from "./web/views/aquarium/words.js";
+import { commandFacts, commandWords, hubText, newsOf, quietText } from "./web/views/aquarium/words.js";
 import { clock } from "./web/words.js";
 
 const NOW = new Date(2026, 10, 20, 12, 0).getTime();
@@ -13,6 +13,13 @@ test("the hub's own link is spoken of while it is not up", () => {
   assert.match(down, /unknown/);
   assert.match(hubText({ link: "resync", since: ago(1) }, NOW), /catching up/);
   assert.doesNotMatch(hubText({ link: "down", since: null }, NOW), /since/);
+});
+
+test("nothing is called well that is not known to be", () => {
+  assert.equal(quietText({ link: "up", since: null }, true), "Nothing is wrong.");
+  for (const [link, live] of [["down", true], ["resync", true], ["up", false], ["down", false]]) {
+    assert.doesNotMatch(quietText({ link, since: null }, live), /Nothing is wrong/);
+  }
 });
 
 test("a time of another day is said with its date", () => {

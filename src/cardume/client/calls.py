@@ -8,11 +8,15 @@ import time
 from urllib.parse import quote
 
 from cardume.client.answers import UNAVAILABLE, body_of
-from cardume.client.http import Authorities, KeepAlive
+from cardume.client.http import Authorities, KeepAlive, NotConnected
 from cardume.errors import ConfigurationError, Unavailable
 
 FIRST_WAIT = 0.1
 """Seconds before the second try, half of it at random; twice as long before each further one."""
+
+
+class Unreachable(Unavailable):
+    """There was no connection to the server: nothing was sent, so it did not happen."""
 
 
 class Calls:
@@ -43,10 +47,12 @@ class Calls:
 
         Raises:
             CardumeError: what its status says.
+            Unreachable: there was no connection, at any try.
             Unavailable: no answer.
         """
         ends = time.monotonic() + self.timeout
         wait = FIRST_WAIT
+        sent = False
         for tries_left in range(self.retries, -1, -1):
             cause: Exception | None = None
             try:
@@ -56,9 +62,12 @@ class Calls:
                     self._headers,
                     timeout=max(0.001, ends - time.monotonic()),
                 )
-            except (OSError, http.client.HTTPException) as error:
+            except NotConnected as error:
                 cause = error
+            except (OSError, http.client.HTTPException) as error:
+                cause, sent = error, True
             else:
+                sent = True
                 if response.status not in UNAVAILABLE or not tries_left:
                     return body_of(response)
             pause = wait * random.uniform(0.5, 1.0)
@@ -66,6 +75,10 @@ class Calls:
                 break
             time.sleep(pause)
             wait *= 2
+        if not sent:
+            raise Unreachable(
+                f"no server at {self._server.url} ({cause}): nothing was sent"
+            ) from cause
         raise Unavailable("the server did not answer: whether it happened is open") from cause
 
     def close(self) -> None:

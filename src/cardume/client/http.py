@@ -26,6 +26,10 @@ class Response(NamedTuple):
     body: bytes
 
 
+class NotConnected(OSError):  # noqa: N818 - a state, named as one
+    """No connection came about, so nothing was sent; the message says why."""
+
+
 class KeepAlive:
     """Connections to one server. Threads may share it: each takes a connection for itself."""
 
@@ -41,9 +45,10 @@ class KeepAlive:
             raise ConfigurationError("the server's address is http(s)://host:port and a path")
         self._host, self._port = parts.hostname, port
         self._path = parts.path.rstrip("/")
+        self.url = url
         if ca is not None and parts.scheme != "https":
             raise ConfigurationError("ca is for https: a server at http:// shows no certificate")
-        self._tls = _context(ca) if parts.scheme == "https" else None
+        self._tls = context_of(ca) if parts.scheme == "https" else None
         self._most = most
         self._idle: list[http.client.HTTPConnection] = []
 
@@ -51,7 +56,8 @@ class KeepAlive:
         """Send `body` and wait; `timeout` seconds for each step of it.
 
         Raises:
-            OSError: no such server, it hung up, or it was too slow.
+            NotConnected: no such name, or nobody listens there.
+            OSError: it hung up, or it was too slow.
             ConfigurationError: its certificate is not to be trusted, or it speaks no TLS.
             http.client.HTTPException: it speaks something else.
         """
@@ -88,29 +94,51 @@ class KeepAlive:
             connection.close()
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection
         if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        connection = http.client.HTTPSConnection(
-            self._host, self._port, timeout=timeout, context=self._tls
-        )
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        else:
+            connection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=timeout, context=self._tls
+            )
         try:
             connection.connect()  # `request` would do it, where other failures mean something else
-        except ssl.SSLEOFError:
-            raise  # it hung up
+        except ssl.SSLEOFError as error:
+            raise NotConnected("it hung up") from error
         except ssl.SSLCertVerificationError as error:
-            why = error.verify_message or error.reason
             raise ConfigurationError(
-                f"the certificate of {self._host} is not to be trusted ({why}); for a CA of your "
-                "own: HubClient(…, ca='ca.pem')"
+                f"the certificate of {self._host} is not to be trusted ({reason_of(error)}); for a "
+                "CA of your own: HubClient(…, ca='ca.pem')"
             ) from error
         except ssl.SSLError as error:
             raise ConfigurationError(
                 f"what answers at {self._host} does not speak TLS as we do ({error.reason})"
             ) from error
+        except (OSError, UnicodeError) as error:
+            raise NotConnected(reason_of(error)) from error
         return connection
 
 
-def _context(ca: Authorities) -> ssl.SSLContext:
+def reason_of(error: Exception) -> str:
+    """Why there is no connection, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message or error.reason
+    if isinstance(error, ssl.SSLError):
+        return f"it does not speak TLS as we do: {error.reason}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, UnicodeError):
+        return "no name of a host"
+    words = error.strerror if isinstance(error, OSError) else None
+    return words or str(error) or type(error).__name__
+
+
+def context_of(ca: Authorities) -> ssl.SSLContext:
+    """What checks certificates.
+
+    Raises:
+        ConfigurationError: there are none of a CA in the file.
+    """
     if isinstance(ca, ssl.SSLContext):
         return ca
     if ca is None:

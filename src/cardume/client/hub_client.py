@@ -45,6 +45,7 @@ class HubClient:
         Refused: the server declined, with the code that the hub itself raises.
         Invalid: it makes no sense: no channel's name, no JSON.
         Unavailable: no answer. Repeat it with the same idempotency key.
+        Unreachable: so, and nothing was sent: no such name, or nobody listens at `url`.
         ConfigurationError: what is at `url` is no server API, or its certificate is not to be
             trusted. It is not tried again.
     """

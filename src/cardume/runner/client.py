@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from cardume.client.http import context_of, reason_of
 from cardume.errors import ConfigurationError, Invalid, Unavailable
 from cardume.wire import json
 
@@ -37,6 +38,10 @@ class Answer:
         return printable(said)[:300] if isinstance(said, str) and said else f"HTTP {self.status}"
 
 
+class Untrusted(Unavailable):
+    """The server's certificate is not to be trusted; nothing was sent."""
+
+
 class Client:
     """Requests below a base URL. Not for several threads at once, except for `abort`."""
 
@@ -45,11 +50,16 @@ class Client:
         url: str,
         token: str | None = None,
         *,
+        ca: str | None = None,
         connect_within: float = CONNECT_WITHIN,
         answer_within: float = ANSWER_WITHIN,
     ) -> None:
-        """Raises: ConfigurationError: `url` or `token` cannot be one."""
+        """`ca` is a PEM file of those whose certificates are good, in place of the system's.
+
+        Raises: ConfigurationError: `url`, `token` or `ca` cannot be one.
+        """
         self._base = _base(url)
+        self._tls = context_of(ca) if self._base.scheme == "https" else None
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             if not is_credential(token):
@@ -84,6 +94,7 @@ class Client:
 
         Raises:
             Unavailable: the server is away or asks for patience; the same call may succeed later.
+            Untrusted: so, once it shows another certificate.
         """
         return self._ask("POST", path, body)
 
@@ -113,7 +124,7 @@ class Client:
                 answer = self._exchange(method, path, body)
         except (OSError, http.client.HTTPException, Invalid) as error:
             self.close()
-            raise Unavailable(_reason(error)) from error
+            raise _failure(error) from error
         if answer.status >= 500 or answer.status in _PASSING:
             raise Unavailable(f"it answers {answer.status}")
         return answer
@@ -135,10 +146,9 @@ class Client:
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._base.hostname or "", self._base.port
         connection: http.client.HTTPConnection
-        if self._base.scheme == "https":
-            context = ssl.create_default_context()
+        if self._tls is not None:
             connection = http.client.HTTPSConnection(
-                host, port, timeout=self._connect_within, context=context
+                host, port, timeout=self._connect_within, context=self._tls
             )
         else:
             connection = http.client.HTTPConnection(host, port, timeout=self._connect_within)
@@ -173,11 +183,14 @@ def _base(url: str) -> SplitResult:
     return parts
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
+def _failure(error: Exception) -> Unavailable:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Untrusted(
+            f"its certificate is not to be trusted ({reason_of(error)}): name the CA that signed "
+            "it with --ca ca.pem or CARDUME_CA"
+        )
     if isinstance(error, Invalid):
-        return "what answers is not Cardume"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return "the connection was lost"
+        return Unavailable("what answers is not Cardume")
+    return Unavailable(
+        reason_of(error) if isinstance(error, OSError) else "the connection was lost"
+    )

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cardume.errors import CardumeError, ConfigurationError, Unavailable
-from cardume.runner.client import Answer, Client, is_credential, printable
+from cardume.runner.client import Answer, Client, Untrusted, is_credential, printable
 from cardume.wire import json
 
 MAX_NAME = 200
@@ -46,6 +46,8 @@ class Execution:
             asked["card_id"] = _text(card_id)
         try:
             answer = client.post("/executions", json.encode(asked))
+        except Untrusted as error:
+            raise ConfigurationError(f"{client.url}: {error}; the command was not run") from None
         except Unavailable as error:
             raise ConfigurationError(
                 f"no server at {client.url} ({error}); the command was not run: start "

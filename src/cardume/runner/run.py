@@ -38,10 +38,12 @@ def run(
     *,
     name: str | None = None,
     card_id: str | None = None,
+    ca: str | None = None,
     options: Options | None = None,
 ) -> int:
     """Run `command` here, show it at the server at `url`; its exit code. Main thread only.
 
+    `ca` is a PEM file of those who may sign the server's certificate, in place of the system's.
     The token is CARDUME_TOKEN; the command does not inherit it, for it could print it.
 
     Raises:
@@ -51,7 +53,7 @@ def run(
         raise ConfigurationError("no command: cardume exec -- COMMAND")
     _hold_standard_streams()
     env = dict(os.environ)
-    client = Client(url, env.pop(TOKEN, None))
+    client = Client(url, env.pop(TOKEN, None), ca=ca)
     line = shlex.join(command)
     try:
         execution = _announce(client, name or line, line, card_id)

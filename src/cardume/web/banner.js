@@ -17,6 +17,14 @@ const REASONS = {
   3508: (what) => `${what} is gone`,
 };
 
+/** @type {Record<string, [string, string]>} */
+const LOOKS = {
+  connecting: ["wait", "Connecting"],
+  waiting: ["wait", "Reconnecting"],
+  live: ["ok", "Live"],
+  closed: ["bad", "Disconnected"],
+};
+
 export class Banner {
   /** @param {{hurry: () => void, login: () => void}} doors */
   constructor(doors) {
@@ -26,6 +34,8 @@ export class Banner {
     /** What one looks at. */
     this.what = "";
     this.hideAt = 0;
+    /** @type {[string, string]|undefined} a look, and a word in place of Live */
+    this.doubted = undefined;
     /** Whether the connection was there before: only then it can come back. */
     this.lost = false;
     /** Whether there is anything on the page that may have aged. */
@@ -44,6 +54,7 @@ export class Banner {
   stop() {
     this.phase = { phase: "connecting" };
     this.lost = this.filled = false;
+    this.doubted = undefined;
     byId("phase").hidden = byId("banner").hidden = true;
   }
 
@@ -53,15 +64,25 @@ export class Banner {
     if (phase.phase !== "connecting") this.lost = phase.phase !== "live" || this.lost;
     this.filled ||= phase.phase === "live";
     this.hideAt = phase.phase === "live" && phase.how !== "fresh" ? now + GOOD_WORD : 0;
-    const looks = { connecting: "wait", waiting: "wait", live: "ok", closed: "bad" };
-    const words = { connecting: "Connecting", waiting: "Reconnecting", live: "Live", closed: "Disconnected" };
-    byId("phase").dataset.look = byId("banner").dataset.look = looks[phase.phase];
-    say(byId("phase"), words[phase.phase]);
+    byId("banner").dataset.look = LOOKS[phase.phase][0];
+    this.#pill();
     say(byId("banner-text"), this.#words());
     const button = this.#button();
     byId("banner-button").hidden = button === "";
     say(byId("banner-button"), button);
     this.tick(now);
+  }
+
+  /** Our connection is well, what it would tell us of is not. @param {[string, string]|undefined} doubt */
+  doubt(doubt) {
+    this.doubted = doubt;
+    this.#pill();
+  }
+
+  #pill() {
+    const [look, word] = (this.phase.phase === "live" && this.doubted) || LOOKS[this.phase.phase];
+    byId("phase").dataset.look = look;
+    say(byId("phase"), word);
   }
 
   /** @param {number} now */

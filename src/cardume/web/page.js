@@ -84,6 +84,9 @@ export function watch(Dialect, path, { what, onEvent, onPhase, rooms }) {
   return made;
 }
 
+/** While we are connected, but what we would hear of is not. @param {[string, string]|undefined} doubt a look, and a word in place of Live */
+export const doubt = (doubt) => banner.doubt(doubt);
+
 /** There is nothing live to be seen. */
 export function unwatch() {
   connection?.close();

@@ -97,7 +97,7 @@ class Witness:
 
 @pytest.mark.timeout(300)  # for the search of a short example, if there is one at all
 @settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -4,7 +4,7 @@ import { byId, element, say, show } from "../../dom.js";
 import { ago, duration, moment, time } from "../../words.js";
 import { createCommands, showCommands } from "./commands.js";
 import { earlierAlerts, openAlerts } from "./state.js";
-import { hubText, newsOf, REASONS, SEVERITIES, STATUSES } from "./words.js";
+import { hubText, newsOf, quietText, REASONS, SEVERITIES, STATUSES } from "./words.js";
 
 /**
  * @typedef {import("./state.js").State} State @typedef {import("./state.js").Alert} Alert
@@ -77,10 +77,10 @@ function lastKnown({ status }) {
 }
 
 /**
- * @param {State} state @param {number} now
+ * @param {State} state @param {number} now @param {boolean} live whether we would hear of a change
  * @param {(alert: Alert) => Promise<void>} acknowledge rejects with what went wrong
  */
-export function showAlerts(state, now, acknowledge) {
+export function showAlerts(state, now, live, acknowledge) {
   const [open, earlier] = [openAlerts(state), earlierAlerts(state)];
   const waiting = open.filter((alert) => alert.state === "active_unack").length;
   const keyOf = (/** @type {Alert} */ alert) => String(alert.id);
@@ -89,6 +89,7 @@ export function showAlerts(state, now, acknowledge) {
   show(byId("alerts"), open, keyOf, create, update);
   show(byId("earlier-alerts"), earlier, keyOf, create, update);
   byId("quiet").hidden = open.length > 0;
+  say(byId("quiet"), quietText(state.hub, live));
   byId("earlier").hidden = earlier.length === 0;
   byId("alert-count").hidden = waiting === 0;
   say(byId("alert-count"), `${waiting} new`);

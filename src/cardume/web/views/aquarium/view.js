@@ -11,6 +11,7 @@ import { pastOf } from "./lines.js";
 import { showAlerts, showDevices, showHub } from "./lists.js";
 import { initial, reduce } from "./state.js";
 import { inOrder, showTiles } from "./tiles.js";
+import { DOUBTS } from "./words.js";
 
 const SPAN = "cardume.span";
 
@@ -55,9 +56,10 @@ export function draw(now) {
   byId("aquarium").hidden = !state.aquarium;
   if (!state.aquarium) return;
   showHub(state, now);
+  page.doubt(DOUBTS[state.hub.link]);
   showTiles(state, now);
   showDevices(state, now, page.live(), commands);
-  const waiting = showAlerts(state, now, acknowledge);
+  const waiting = showAlerts(state, now, page.live(), acknowledge);
   page.title(state.aquarium.name, waiting ? `(${waiting}) ` : "");
 }
 

@@ -54,6 +54,19 @@ export const REASONS = {
   timeout: "silent for too long",
 };
 
+/** @type {Record<string, [string, string]>} while devices are not heard as usual: a look, and a word in place of Live */
+export const DOUBTS = { down: ["bad", "No broker"], resync: ["wait", "Catching up"] };
+
+/**
+ * What is said where no alert is open.
+ * @param {import("./state.js").Hub} hub @param {boolean} live whether we would hear of an alert
+ */
+export function quietText({ link }, live) {
+  if (!live) return "Nothing was wrong when this page last heard of it.";
+  if (link === "down") return "No device is heard: what is wrong is unknown.";
+  return link === "up" ? "Nothing is wrong." : "Devices are being heard again: no alert yet.";
+}
+
 /**
  * What is to be known of the hub's own link.
  * @param {import("./state.js").Hub} hub @param {number} now @returns {string} nothing while all is well
