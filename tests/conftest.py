@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from tests.support.databases import bare_url, database, database_url, dialect, postgres, spread
+
+# Half of hypothesis' hundred: the suite has to stay under five minutes on two cores. Whoever looks
+# for a bug sets more in the test, or runs a campaign (`python3 run.py simulate`).
+hypothesis.settings.register_profile("suite", hypothesis.settings(), max_examples=50)
+hypothesis.settings.load_profile("suite")
+
 
 __all__ = ["bare_url", "database", "database_url", "dialect", "postgres"]
 
