@@ -77,6 +77,16 @@ async def connected(feeder: Feeder) -> None:
     await asyncio.to_thread(feeder.connect)
 
 
+async def born(tank: Tank) -> None:
+    """Its birth was heard: a command of just before it would be sent twice, by the clock."""
+
+    async def is_so() -> bool:
+        return bool((await tank.status("probe"))["status"] == "online")
+
+    await eventually(is_so, "the birth")
+    await tank.quiet()
+
+
 async def gone(feeder: Feeder, listener: Listener | None = None) -> None:
     await asyncio.to_thread(feeder.leave)
     if listener is not None:
@@ -195,6 +205,7 @@ async def test_one_that_did_not_answer_is_asked_again_when_it_is_back(
     listener, feeder = make[0], await make[1]()
     feeder.answers = None
     await connected(feeder)
+    await born(tank)
     id = await ask(tank)
     await becomes(tank, id, "sent")
     await gone(feeder, listener)
