@@ -17,7 +17,19 @@ from cardume.auth.jwks import MAX_BYTES, MAX_KEYS, JwksKeys, parse_key_set
 from cardume.auth.tokens import TokenVerifier
 from cardume.errors import ConfigurationError, Invalid, Unavailable
 from cardume.testing import FakeClock
-from tests.auth.forge import GOOD, NOW, P256, RSA, RSA_OTHER, SECRET, Private, b64, jwk, token
+from tests.auth.forge import (
+    GOOD,
+    NOW,
+    P256,
+    RSA,
+    RSA_OTHER,
+    SECRET,
+    Private,
+    at_once,
+    b64,
+    jwk,
+    token,
+)
 from tests.auth.issuer import Issuer, key_set
 
 
@@ -55,9 +67,9 @@ async def until(true: Callable[[], bool]) -> None:
 
 async def test_one_fetch_serves_many(issuer: Issuer) -> None:
     it = Setup(issuer.url)
-    assert it.verifier.verify_now(signed()) is None
+    assert at_once(it.verifier, signed()) is None
     assert (await it.verifier.verify(signed())).sub == "ana"
-    assert it.verifier.verify_now(signed()) is not None
+    assert at_once(it.verifier, signed()) is not None
     for _ in range(20):
         await it.verifier.verify(signed())
     assert issuer.hits == it.keys.fetches == 1
@@ -115,7 +127,7 @@ async def test_a_flood_of_unknown_kids(issuer: Issuer) -> None:
                 await it.verifier.verify(f"{head}.{payload}.{signature}")
         await it.clock.advance(1)
     assert issuer.hits == 4  # at 0, 30, 60 and 90 seconds
-    assert it.verifier.verify_now(signed()) is not None
+    assert at_once(it.verifier, signed()) is not None
 
 
 async def test_an_unknown_kid_is_remembered_as_unknown(issuer: Issuer) -> None:
@@ -244,7 +256,7 @@ async def test_the_last_good_keys_are_kept(issuer: Issuer, how: str) -> None:
         await until(lambda round_=round_: it.keys.failures == round_)  # type: ignore[misc]
         if how in ("hanging", "dripping"):
             break  # its thread may be busy yet
-        assert it.verifier.verify_now(signed()) is not None
+        assert at_once(it.verifier, signed()) is not None
     assert await it.reason(signed(RSA_OTHER)) == "signature"
     with pytest.raises(Unavailable):
         await it.verifier.verify(signed(kid="new"))

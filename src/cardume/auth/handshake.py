@@ -71,8 +71,10 @@ def _from_authorization(headers: Iterable[tuple[bytes, bytes]]) -> set[str]:
     """Other schemes than Bearer are for others, such as a proxy's Basic."""
     found = set()
     for name, value in headers:
+        if name.lower() != b"authorization":
+            continue
         scheme, _, token = value.strip(b" \t").partition(b" ")
-        if name.lower() == b"authorization" and scheme.lower() == b"bearer":
+        if scheme.lower() == b"bearer":
             found.add(_token(token.lstrip(b" ")))
     return found
 

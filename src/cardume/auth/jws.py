@@ -14,7 +14,7 @@ from cardume.auth.identity import InvalidToken
 MAX_TOKEN = 8192
 """Characters of a token; a longer one is refused before it is looked at."""
 
-_COMPACT = re.compile(r"([A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)", re.ASCII)
+_COMPACT = re.compile(rb"([A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)\.([A-Za-z0-9_\-]+)")
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -24,9 +24,9 @@ class _Header(msgspec.Struct, frozen=True):
     b64: Any = True
 
 
-_STANDARD = str.maketrans("-_", "+/")
-_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_LAST = {1: "", 2: _ALPHABET[::16], 3: _ALPHABET[::4]}
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_LAST = {1: b"", 2: _ALPHABET[::16], 3: _ALPHABET[::4]}
 """Signs without spare bits, by the characters of the last group."""
 
 _read_header = msgspec.json.Decoder(_Header).decode
@@ -54,24 +54,26 @@ def read(token: str) -> Signed:
         raise InvalidToken("malformed")
     if len(token) > MAX_TOKEN:
         raise InvalidToken("too_long")
-    parts = _COMPACT.fullmatch(token)
+    # Bytes, for those are translated ten times as fast as text.
+    parts = _COMPACT.fullmatch(token.encode("ascii", "replace"))
     if parts is None:
         raise InvalidToken("malformed")
-    header = _header(parts[1])
+    first, payload, signature = parts.groups()
+    header = _header(first)
     # We know no extension, so whatever `crit` names is unknown (RFC 7515 §4.1.11, RFC 7797).
     if header.crit is not msgspec.UNSET or header.b64 is not True:
         raise InvalidToken("critical_extension")
     return Signed(
         header.alg,
         header.kid,
-        _decode(parts[2]),
-        token[: parts.end(2)].encode("ascii"),
-        _decode(parts[3]),
+        _decode(payload),
+        parts.string[: parts.end(2)],
+        _decode(signature),
     )
 
 
 @lru_cache(maxsize=64)
-def _header(segment: str) -> _Header:
+def _header(segment: bytes) -> _Header:
     """All tokens of an issuer begin with the same one."""
     try:
         return _read_header(_decode(segment))
@@ -79,12 +81,12 @@ def _header(segment: str) -> _Header:
         raise InvalidToken("malformed") from None
 
 
-def _decode(segment: str) -> bytes:
+def _decode(segment: bytes) -> bytes:
+    over = len(segment) % 4
+    # Spare bits in the last character would give one token several spellings.
+    if over and segment[-1] not in _LAST[over]:
+        raise InvalidToken("malformed")
     try:
-        data = binascii.a2b_base64(segment.translate(_STANDARD) + "=" * (-len(segment) % 4))
+        return binascii.a2b_base64(segment.translate(_STANDARD) + b"=" * (-over % 4))
     except binascii.Error:
         raise InvalidToken("malformed") from None
-    # Spare bits in the last character would give one token several spellings.
-    if len(segment) % 4 and segment[-1] not in _LAST[len(segment) % 4]:
-        raise InvalidToken("malformed")
-    return data

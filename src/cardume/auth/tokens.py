@@ -76,17 +76,10 @@ class TokenVerifier:
             InvalidToken: it proves none; `reason` says why, `expired` if only its time is over.
             Unavailable: the issuer's keys cannot be read now (close 3004, HTTP 503).
         """
-        return _connection(await self._verify(token))
-
-    def verify_now(self, token: str) -> Identity | None:
-        """As `verify`, without waiting: None if keys have to be fetched first.
-
-        Raises:
-            InvalidToken: it proves none.
-        """
-        signed = self._read(token)
-        keys = self._keys.find(signed.alg, signed.kid)
-        return None if keys is None else _connection(self._accept(signed, keys))
+        identity = await self._verify(token)
+        if "channel" in identity.claims:
+            raise InvalidToken("purpose")  # a subscription token opens one channel, no connection
+        return identity
 
     async def verify_subscription(self, token: str, channel: str, sub: str) -> Identity:
         """The identity a subscription token proves for `channel` and the connection's own `sub`.
@@ -131,10 +124,10 @@ class TokenVerifier:
     def _accept(self, signed: Signed, keys: Sequence[Key]) -> Identity:
         if not keys:
             raise InvalidToken("unknown_key")
-        signer = next((key for key in keys if key.verifies(signed)), None)
-        if signer is None:
-            raise InvalidToken("signature")
-        return self._check(signed, signer)
+        for key in keys:
+            if key.verifies(signed):
+                return self._check(signed, key)
+        raise InvalidToken("signature")
 
     def _check(self, signed: Signed, signer: Key | None = None) -> Identity:
         try:
@@ -142,12 +135,6 @@ class TokenVerifier:
         except Invalid:
             raise InvalidToken("malformed") from None
         return self._rules.check(claims, self._clock.now(), signer)
-
-
-def _connection(identity: Identity) -> Identity:
-    if "channel" in identity.claims:
-        raise InvalidToken("purpose")  # a subscription token opens one channel, no connection
-    return identity
 
 
 def build_verifier(
