@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import httptools
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cardume.transports import upgrade
@@ -71,6 +72,105 @@ def test_any_other_header_is_carried_along(lines: list[bytes]) -> None:
     assert all(name == name.lower() for name, _ in asked.headers)
     assert isinstance(asked.subprotocols, list)
     upgrade.compression(asked)
+
+
+# -- at a glance -------------------------------------------------------------------------------
+
+_LINES = st.sampled_from(
+    [
+        b"Host: x",
+        b"Upgrade: websocket",
+        b"upgrade:\tWebSocket \t",
+        b"Upgrade: h2c",
+        b"Connection: Upgrade",
+        b"Connection: keep-alive, Upgrade",
+        b"Connection: close",
+        b"Content-Length: 0",
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+        b"Expect: 100-continue",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: " + KEY,
+        b"X: a : b",
+        b"X : a",
+        b" folded",
+        b"",
+    ]
+)
+_TARGETS = st.sampled_from([b"/", b"/a?b=%20&c=[d]", b"*", b"a", b"//h/p", b"/#f", b"http://h/p"])
+
+
+class Parsed:
+    """What the parser makes of a head that `Http` has to read."""
+
+    def __init__(self, head: bytes) -> None:
+        self.target = b""
+        self.headers: list[upgrade.Header] = []
+        self.complete = self.upgrades = False
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(head)
+        except httptools.HttpParserUpgrade as end:
+            self.upgrades = self.complete and end.args[0] == len(head)
+        self.upgrades &= (parser.get_method(), parser.get_http_version()) == (b"GET", "1.1")
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+@given(
+    st.sampled_from([b"GET", b"get", b"POST"]),
+    _TARGETS | st.binary(max_size=20).map(lambda tail: b"/" + tail),
+    st.sampled_from([b"HTTP/1.1", b"HTTP/1.0"]),
+    st.lists(_LINES | st.binary(max_size=30), max_size=8),
+    st.sampled_from([b"", b"\r\n", b"\x81\x80abcd"]),
+)
+@example(b"GET", b"/", b"HTTP/1.1", [b"Upgrade: websocket", b"Connection: Upgrade"], b"")
+def test_a_glance_sees_what_the_parser_sees(
+    method: bytes, target: bytes, version: bytes, lines: list[bytes], rest: bytes
+) -> None:
+    first = b" ".join((method, target, version))
+    head = b"".join(b"%b\r\n" % line for line in [first, *lines, b""]) + rest
+    seen = upgrade.glance(head)
+    if seen is not None:
+        parsed = Parsed(head)
+        assert parsed.upgrades
+        assert seen == (parsed.target, parsed.headers)
+
+
+@pytest.mark.parametrize("more", [b"", b"Origin: http://a\r\nCookie: a=b; c=d\r\nX-A:\r\n"])
+@pytest.mark.parametrize("wish", [b"Upgrade", b"keep-alive, Upgrade"])
+def test_at_a_glance_every_client_is_known(more: bytes, wish: bytes) -> None:
+    head = HEAD.replace(b"Connection: Upgrade", b"Connection: " + wish) + more + b"\r\n"
+    seen = upgrade.glance(head)
+    assert seen is not None
+    assert upgrade.check(*seen) == upgrade.read(head)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"Content-Length: 0",
+        b"Transfer-Encoding: chunked",
+        b"Expect: 100-continue",
+        b"Upgrade: h2c",
+        b"Connection: close",
+        b"Bad Name: x",
+        b"X: \x00",
+        b"X: \xff",
+        b" folded",
+    ],
+)
+def test_what_is_odd_is_left_to_the_parser(odd: bytes) -> None:
+    assert upgrade.glance(HEAD + b"\r\n") is not None
+    assert upgrade.glance(HEAD + odd + b"\r\n\r\n") is None
+    assert upgrade.glance(HEAD + b"\r\n\x81") is None
 
 
 # -- compression (RFC 7692 §7.1) ---------------------------------------------------------------

@@ -5,7 +5,7 @@ CORS and other HTTP middleware never see a WebSocket, so Origin is checked here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -38,8 +38,7 @@ class Visitor:
         asked = _asked(scope.get("query_string", b""))
         self.since = _position(asked["since"][-1]) if "since" in asked else None
         self.client_id = asked["client_id"][-1] if "client_id" in asked else ""
-        types = ",".join(asked.get("types", ()))
-        self.types = frozenset(name for name in types.split(",")[:64] if 0 < len(name) <= 64)
+        self.types = _types(asked["types"]) if "types" in asked else frozenset()
 
     async def identify(self, hub: Hub) -> Identity:
         """Whose token came with the handshake.
@@ -139,6 +138,11 @@ def _asked(query: bytes) -> dict[str, list[str]]:
         if value and name in _OURS:
             asked.setdefault(name, []).append(unquote_plus(value))
     return asked
+
+
+def _types(listed: Iterable[str]) -> frozenset[str]:
+    names = ",".join(listed).split(",")[:64]
+    return frozenset(name for name in names if 0 < len(name) <= 64)
 
 
 def _subprotocols(scope: Scope) -> list[str]:

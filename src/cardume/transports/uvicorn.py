@@ -293,9 +293,15 @@ class WebSocketProtocol(Reading):
         self._state = State.OPEN
         # What is said first is often ready in this turn of the loop: then it is one write.
         self._answered = upgrade.accept(self._asked, kept)
-        self._loop.call_soon(self._say_answer)
+        self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        """It was accepted, and an endpoint of ours has taken it by now, or will soon."""
+        if self._handed:
+            return
+        self._say_answer()
         interval = self._config.ws_ping_interval
-        if interval:
+        if interval and self._state is State.OPEN:
             self._timer = self._loop.call_later(interval, self._ping)
 
     def _say_answer(self) -> None:

@@ -8,7 +8,7 @@ garbage collector, whose next round stopped the loop for a second after 5,000 ha
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
@@ -33,6 +33,7 @@ from cardume.server.front.bounds import (
 from cardume.server.front.faults import Fault
 from cardume.server.front.gate import gate_of
 from cardume.server.front.reply import Reply
+from cardume.transports import upgrade
 from cardume.transports.uvicorn import WebSocketProtocol
 
 
@@ -66,6 +67,11 @@ class Http(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._stage is Stage.NEW and len(data) <= MAX_LINE and self._makes_ours():
+            asked = upgrade.glance(data)
+            if asked is not None and len(asked[1]) <= MAX_HEADERS:
+                self._hand_over(*asked)
+                return
         if len(data) <= MAX_HEAD:
             self._feed(data)
             return
@@ -218,8 +224,8 @@ class Http(HttpToolsProtocol):
             return
         try:
             self.parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._upgrade(len(data) - upgrade.args[0])
+        except HttpParserUpgrade as end:
+            self._upgrade(len(data) - end.args[0])
         except HttpParserError:
             self._refuse(self._fault or faults.BAD)
         else:
@@ -246,24 +252,29 @@ class Http(HttpToolsProtocol):
             self._refuse(faults.EARLY)
         elif self._is_answering():
             self._refuse(faults.BAD)
+        elif self._makes_ours():
+            self._hand_over(self.url, self.headers)
         else:
             self._gate.forget(self)
             self.handle_websocket_upgrade()
-            # It holds methods of ours, and nothing more comes here.
             self.parser = None  # type: ignore[assignment]
 
-    def handle_websocket_upgrade(self) -> None:
-        """As uvicorn's, but one of ours is not made to read the request again."""
+    def _makes_ours(self) -> bool:
+        """Whether a WebSocket becomes one of ours, which need not read the request again."""
         made = self.ws_protocol_class
-        assert made is not None
-        if not issubclass(made, WebSocketProtocol):
-            super().handle_websocket_upgrade()
-            return
+        return made is not None and issubclass(made, WebSocketProtocol)
+
+    def _hand_over(self, target: bytes, headers: list[upgrade.Header]) -> None:
+        """It is a WebSocket from now on."""
+        self._gate.forget(self)
         self.connections.discard(self)
+        made = cast("type[WebSocketProtocol]", self.ws_protocol_class)
         protocol = made(self.config, self.server_state, self.app_state)
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
-        protocol.begin(self.url, self.headers, self.server, self.client)
+        protocol.begin(target, headers, self.server, self.client)
+        # It holds methods of ours, and nothing more comes here.
+        self.parser = None  # type: ignore[assignment]
 
     # -- the end ----------------------------------------------------------------------------
 
