@@ -1,6 +1,6 @@
 """From a clone to a running Cardume, with nothing but Python 3.11 and git.
 
-    python3 run.py              the demo: server, sample aquarium, simulated devices
+    python3 run.py [--port N…]  the demo: server, sample aquarium, simulated devices
     python3 run.py test [...]   the whole test suite (arguments go to pytest)
     python3 run.py bench        Cardume beside other servers, in one run
     python3 run.py bench NAME   a measurement of bench/: fanout, handshake, idle, latency, ingest...
@@ -45,7 +45,15 @@ def main(arguments):
         run([PYTHON, "-m", "tests.autobahn"] + arguments[1:])
     else:
         # The user's own folder stays the current one: that is where the database belongs.
-        run([PYTHON, "-m", "cardume"] + (arguments or ["demo"]), folder=os.getcwd())
+        run([PYTHON, "-m", "cardume"] + command(arguments), folder=os.getcwd())
+
+
+def command(arguments):
+    """Options alone are those of the demo, but for the ones that cardume itself has."""
+    own = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in own):
+        return ["demo"] + arguments
+    return arguments
 
 
 def bench(arguments):
@@ -112,9 +120,12 @@ def install(command):
 
 
 def fingerprint(requirements):
-    """What the environment depends on: the lock, the project's own metadata, this Python."""
+    """What the environment depends on: the lock, the project's own metadata, what is compiled,
+    this Python."""
     digest = hashlib.sha256(sys.version.encode())
-    for path in (requirements, os.path.join(HERE, "pyproject.toml")):
+    compiled = os.path.join("src", "cardume", "hub", "_sockets.c")
+    ours = [os.path.join(HERE, name) for name in ("pyproject.toml", "setup.py", compiled)]
+    for path in [requirements] + ours:
         with open(path, "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()

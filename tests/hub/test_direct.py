@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardume.hub import groups
+from cardume.hub import fanout
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
 from cardume.hub.rooms import DIALECT as LOBBY
 from cardume.testing import FakeClock
 from cardume.wire import codes
 from cardume.wire.messages import Pong, Position
-from tests.support.direct import DirectPeer, DirectTransport, turns, unframed
+from tests.support.direct import DirectPeer, DirectTransport, SocketTransport, turns, unframed
 from tests.support.peers import ANNA, Nobody, Peer, declare
 
 ROOM = "room:1"
@@ -35,9 +35,17 @@ async def hub() -> AsyncIterator[Hub]:
         yield made
 
 
+@pytest.fixture(params=[DirectTransport, SocketTransport])
+def both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Once through transports, once through sockets that are small."""
+    monkeypatch.setattr(DirectPeer, "kind", request.param)
+    yield
+    SocketTransport.close_all()
+
+
 @pytest.fixture
 def slices_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "SLICE", 2)
+    monkeypatch.setattr(fanout, "SLICE", 2)
 
 
 async def test_publications_of_one_turn_are_one_write(hub: Hub) -> None:
@@ -57,6 +65,7 @@ async def test_all_get_the_same_bytes(hub: Hub) -> None:
     assert len({id(peer.transport.writes[-1]) for peer in peers}) == 1
 
 
+@pytest.mark.usefixtures("both")
 async def test_a_reply_comes_after_what_was_published_before_it(hub: Hub) -> None:
     peer = await DirectPeer(hub).enter(ROOM)
     await hub.publish(ROOM, "before", {})
@@ -66,6 +75,7 @@ async def test_a_reply_comes_after_what_was_published_before_it(hub: Hub) -> Non
     assert [frame["type"] for frame in peer.frames[1:]] == ["before", "pong", "after"]
 
 
+@pytest.mark.usefixtures("both")
 async def test_a_goodbye_comes_after_what_was_published_before_it(hub: Hub) -> None:
     peer = await DirectPeer(hub).enter(ROOM)
     await hub.publish(ROOM, "m", {})
@@ -74,6 +84,7 @@ async def test_a_goodbye_comes_after_what_was_published_before_it(hub: Hub) -> N
     assert peer.transport.code is codes.FORCE_RECONNECT
 
 
+@pytest.mark.usefixtures("both")
 async def test_who_comes_in_the_same_turn_is_not_told_twice(hub: Hub) -> None:
     first = await DirectPeer(hub).enter(ROOM)
     position = await hub.publish(ROOM, "m", {})
@@ -82,6 +93,7 @@ async def test_who_comes_in_the_same_turn_is_not_told_twice(hub: Hub) -> None:
     assert first.offsets() == second.offsets() == [1]
 
 
+@pytest.mark.usefixtures("both")
 async def test_what_waits_for_a_full_transport_waits_in_its_outbox(hub: Hub) -> None:
     peer = await DirectPeer(hub).enter(ROOM)
     await hub.publish(ROOM, "m", {})
@@ -121,6 +133,7 @@ async def test_a_pile_that_has_no_room_when_the_transport_fills_is_cut(hub: Hub)
         await hub.publish(f"room:{1 + n % 2}", "m", {"filling": "x" * 4000})
     transport.fill()
     assert transport.code is codes.SLOW
+    hub.disconnect(connection)
 
 
 async def test_a_write_that_fails_keeps_nobody_else_from_it(hub: Hub) -> None:
@@ -136,6 +149,7 @@ async def test_a_write_that_fails_keeps_nobody_else_from_it(hub: Hub) -> None:
     assert peers[0].offsets() == peers[2].offsets() == [1]
 
 
+@pytest.mark.usefixtures("both")
 async def test_every_message_is_counted_where_it_went(hub: Hub) -> None:
     peer = await DirectPeer(hub).enter(ROOM)
     before = hub.stats.messages_sent
@@ -150,7 +164,7 @@ async def test_every_message_is_counted_where_it_went(hub: Hub) -> None:
     assert len(peer.frames) == 3 + greeting
 
 
-@pytest.mark.usefixtures("slices_of_two")
+@pytest.mark.usefixtures("both", "slices_of_two")
 async def test_a_large_audience_is_written_to_in_slices(hub: Hub) -> None:
     peers = [await DirectPeer(hub).enter(ROOM) for _ in range(7)]
     await hub.publish(ROOM, "m", {})
@@ -165,7 +179,7 @@ async def test_a_large_audience_is_written_to_in_slices(hub: Hub) -> None:
     assert max(after - before for before, after in pairwise(seen)) == 2
 
 
-@pytest.mark.usefixtures("slices_of_two")
+@pytest.mark.usefixtures("both", "slices_of_two")
 async def test_one_that_fills_between_two_slices_loses_nothing(hub: Hub) -> None:
     peers = [await DirectPeer(hub).enter(ROOM) for _ in range(7)]
     await hub.publish(ROOM, "m", {})
@@ -201,9 +215,10 @@ async def test_who_is_closed_twice_at_once_has_one_reason() -> None:
         connection.close(codes.FORCE_RECONNECT)
         assert transport.code is codes.SLOW
         assert connection.close_code is codes.SLOW
+        hub.disconnect(connection)
 
 
-@pytest.mark.usefixtures("slices_of_two")
+@pytest.mark.usefixtures("both", "slices_of_two")
 async def test_what_was_never_written_is_not_counted(hub: Hub) -> None:
     peers = [await DirectPeer(hub).enter(ROOM) for _ in range(7)]
     before = hub.stats.messages_sent
@@ -219,6 +234,7 @@ async def test_what_was_never_written_is_not_counted(hub: Hub) -> None:
     assert hub.stats.messages_sent - before == 5
 
 
+@pytest.mark.usefixtures("both")
 async def test_a_wider_filter_begins_where_it_was_asked_for(hub: Hub) -> None:
     peer = await DirectPeer(hub).enter(ROOM)
     other = await DirectPeer(hub).enter(ROOM)
@@ -257,12 +273,16 @@ STEPS = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(STEPS, st.booleans())
-def test_nobody_misses_anything_or_sees_it_twice(steps: list[Step], sliced: bool) -> None:
+@given(STEPS, st.booleans(), st.sampled_from([DirectTransport, SocketTransport]))
+def test_nobody_misses_anything_or_sees_it_twice(
+    steps: list[Step], sliced: bool, kind: type[DirectTransport]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DirectPeer, "kind", kind)
         if sliced:
-            patch.setattr(groups, "SLICE", 1)
+            patch.setattr(fanout, "SLICE", 1)
         asyncio.run(_play(steps))
+        SocketTransport.close_all()
 
 
 async def _play(steps: list[Step]) -> None:
@@ -274,7 +294,7 @@ async def _play(steps: list[Step]) -> None:
         for what, who in steps:
             peer = peers.get(who)
             if what == "publish":
-                top = (await hub.publish(ROOM, "m", {"n": top})).offset
+                top = (await hub.publish(ROOM, "m", {"filling": "x" * 500})).offset
             elif what == "turn":
                 await turns(1)
             elif what == "come" and peer is None:
@@ -284,9 +304,11 @@ async def _play(steps: list[Step]) -> None:
                 _do(what, peer)
                 if what == "leave":
                     del peers[who]
-        for peer in peers.values():
-            peer.transport.free()
         await turns(80)
+        while any(peer.transport.full for peer in peers.values()):
+            for peer in peers.values():
+                peer.transport.free()
+            await turns(80)
         for who, peer in peers.items():
             assert peer.offsets() == list(range(since[who] + 1, top + 1))
         assert queued.offsets() == list(range(1, top + 1))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, ClassVar
 
 from cardume.auth.identity import Identity
+from cardume.hub import sockets
 from cardume.hub.connection import Connection
 from cardume.hub.entry import Entry, enter
 from cardume.hub.hub import Hub
@@ -22,15 +25,28 @@ def unframed(data: bytes) -> list[bytes]:
     """The payloads of a server's text frames (RFC 6455 §5.2)."""
     payloads = []
     while data:
-        assert data[0] == 0x81, data[:2]
-        size, start = data[1], 2
-        if size == 126:
-            size, start = int.from_bytes(data[2:4]), 4
-        elif size == 127:
-            size, start = int.from_bytes(data[2:10]), 10
-        payloads.append(data[start : start + size])
-        data = data[start + size :]
+        start, end = _span(data)
+        payloads.append(data[start:end])
+        data = data[end:]
     return payloads
+
+
+def _unfinished(data: bytes) -> bytes:
+    """The beginning of a frame at the end of `data`."""
+    while len(data) > 10 and len(data) >= _span(data)[1]:
+        data = data[_span(data)[1] :]
+    return data
+
+
+def _span(data: bytes) -> tuple[int, int]:
+    """Where the first frame's payload begins and ends."""
+    assert data[0] == 0x81, data[:2]
+    size, start = data[1], 2
+    if size == 126:
+        size, start = int.from_bytes(data[2:4]), 4
+    elif size == 127:
+        size, start = int.from_bytes(data[2:10]), 10
+    return start, start + size
 
 
 class DirectTransport:
@@ -42,6 +58,11 @@ class DirectTransport:
         self.code: CloseCode | None = None
         self.connection: Connection | None = None
         self.on_close: Callable[[], object] = _nothing
+
+    @property
+    def number(self) -> int:
+        """Its socket's."""
+        return sockets.NONE
 
     def start(self, connection: Connection) -> None:
         self.connection = connection
@@ -84,13 +105,77 @@ class DirectTransport:
             connection.resume(self.write)
 
 
+class SocketTransport(DirectTransport):
+    """One with a small socket, as a loop's: what the kernel does not take it keeps, and is full."""
+
+    open: ClassVar[list[SocketTransport]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open.append(self)
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        self._ours.setblocking(False)
+        self._theirs.setblocking(False)
+        self._rest = b""
+        self._read = b""
+
+    @property
+    def number(self) -> int:
+        return self._ours.fileno()
+
+    @property
+    def writes(self) -> list[bytes]:
+        """The whole frames that its peer has read by now; what was one write is not seen here."""
+        self._receive()
+        return [self._read[: len(self._read) - len(_unfinished(self._read))]]
+
+    @writes.setter
+    def writes(self, _none: list[bytes]) -> None:
+        """There is none to begin with."""
+
+    def write(self, data: bytes) -> None:
+        assert not self._rest, "written to although it said that it is full"
+        self._rest = data
+        self._send()
+        if self._rest:
+            self.fill()
+
+    def free(self) -> None:
+        """Its peer reads until nothing waits any more, as a loop would have it."""
+        while self.full or self._rest:
+            self._receive()
+            self._send()
+            if not self._rest:
+                super().free()
+
+    @classmethod
+    def close_all(cls) -> None:
+        while cls.open:
+            transport = cls.open.pop()
+            transport._ours.close()
+            transport._theirs.close()
+
+    def _receive(self) -> None:
+        with suppress(BlockingIOError):
+            while got := self._theirs.recv(65536):
+                self._read += got
+
+    def _send(self) -> None:
+        with suppress(BlockingIOError):
+            self._rest = self._rest[self._ours.send(self._rest) :]
+
+
 class DirectPeer:
     """One client of one channel on such a transport."""
 
+    kind: type[DirectTransport] = DirectTransport
+
     def __init__(self, hub: Hub, identity: Identity = ANNA) -> None:
         self.hub = hub
-        self.transport = DirectTransport()
+        self.transport = self.kind()
         self.connection = hub.connect(identity, PLAIN, self.transport)
+        self.connection.socket = self.transport.number
         self.transport.on_close = self.leave
 
     @property

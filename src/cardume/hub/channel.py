@@ -275,7 +275,7 @@ class Channel:
         overflowed: list[Subscription] = []
         told = 0
         seen: Tags | None = None
-        for (dialect, types, tags, _), group in self._groups.items():
+        for (dialect, types, tags, _, _), group in self._groups.items():
             if types is not None and dialect.event_type(publication) not in types:
                 continue
             if tags is not None:

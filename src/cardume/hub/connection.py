@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cardume.auth.identity import Identity
 from cardume.errors import Invalid, Refused
+from cardume.hub import sockets
 from cardume.hub.entry import enter
+from cardume.hub.fanout import Write
 from cardume.hub.filters import TypeFilter, bounded, with_types, without_types
-from cardume.hub.groups import Write
 from cardume.hub.limits import Conduct
 from cardume.hub.outbox import Frame, Outbox, SlowPolicy
 from cardume.hub.subscription import Subscription
@@ -71,6 +72,7 @@ class Connection:
         "identity",
         "messages_received",
         "outbox",
+        "socket",
         "subscriptions",
         "transport",
         "types",
@@ -99,6 +101,9 @@ class Connection:
         self.outbox = outbox
         self.write: Write | None = None
         """Takes framed bytes at once; None: whatever there is to say is queued."""
+        self.socket = sockets.NONE
+        """Its number, where `write` does no more than hand it bytes (`hub.sockets`). To be set
+        before it is on a channel."""
         self.compresses = False
         """Whether the peer agreed on compression."""
         self.subscriptions: dict[str, Subscription] = {}

@@ -7,10 +7,12 @@ at once. A subscriber is in one of the two places, never in both.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from cardume.hub import fanout
+from cardume.hub.fanout import Run, Ways, Write
 from cardume.hub.filters import TypeFilter
 from cardume.hub.outbox import Frame, SlowPolicy
 from cardume.hub.tags import TagFilter
@@ -19,24 +21,19 @@ from cardume.wire.dialects import Dialect
 if TYPE_CHECKING:
     from cardume.hub.subscription import Subscription
 
-Write = Callable[[bytes], object]
-
-SLICE = 2000
-"""Writes in one turn of the loop: 10 to 12 ms."""
-
 PILE = 64 * 1024
 """Bytes of one turn from which a write takes no more: so much a transport may hold that is full."""
 
-logger = logging.getLogger("cardume.hub")
-
 
 class Kind(NamedTuple):
-    """What the frames of a subscriber depend on."""
+    """What the frames of a subscriber depend on, and how they are written."""
 
     dialect: Dialect
     types: TypeFilter
     tags: TagFilter | None
     compressed: bool
+    bare: bool
+    """Whether its socket is written to, and not its transport."""
 
 
 class Parcel(NamedTuple):
@@ -50,7 +47,7 @@ class Parcel(NamedTuple):
 class Group:
     """Subscribers of one kind."""
 
-    __slots__ = ("_octets", "_pending", "_runs", "direct", "kind", "queued", "sent")
+    __slots__ = ("_octets", "_pending", "_runs", "_sockets", "direct", "kind", "queued", "sent")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -61,7 +58,9 @@ class Group:
         self._pending: list[Parcel] = []
         self._octets = 0
         """Of what is pending."""
-        self._runs: list[_Run] = []
+        self._runs: list[Run] = []
+        self._sockets: array[int] | None = None
+        """Of the direct ones, as long as nobody leaves."""
 
     def __len__(self) -> int:
         return len(self.direct) + len(self.queued)
@@ -88,6 +87,8 @@ class Group:
         else:
             self.direct[subscription] = write
             subscription.since = self.sent
+            if self._sockets is not None:
+                self._sockets.append(subscription.connection.socket)
 
     def discard(self, subscription: Subscription) -> None:
         """One less."""
@@ -100,6 +101,7 @@ class Group:
 
     def _forget(self, subscription: Subscription, unwritten: int) -> None:
         if self.direct.pop(subscription, None) is not None:
+            self._sockets = None
             subscription.connection.count_sent(self.sent - subscription.since - unwritten)
 
     def stall(self, subscription: Subscription) -> bool:
@@ -141,73 +143,28 @@ class Group:
         frames = [each.frame.compressed if compressed else each.frame.wire for each in parcels]
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         self.sent += len(parcels)
-        if self._runs or len(self.direct) > SLICE:
-            self._runs.append(_Run(parcels, data, self.direct))
+        ways = self._ways()
+        if self._runs or len(ways) > fanout.SLICE:
+            self._runs.append(Run(parcels, data, list(self.direct), ways[:]))
             return 0
-        # A copy: a write that fills a transport makes its subscriber a queued one.
-        writes = list(self.direct.values())
-        write_all(writes, data)
-        return len(parcels) * len(writes)
+        rests = fanout.write(ways, data)
+        if rests:
+            fanout.spill(rests, list(self.direct), data)
+        return len(parcels) * len(ways)
+
+    def _ways(self) -> Ways:
+        if not self.kind.bare:
+            return list(self.direct.values())
+        if self._sockets is None:
+            self._sockets = array("i", [each.connection.socket for each in self.direct])
+        return self._sockets
 
     def step(self) -> int:
         """Write to one more slice of a large audience. Returns how many frames."""
         if not self._runs:
             return 0
         run = self._runs[0]
-        writes = run.slice()
-        write_all(writes, run.data)
+        written = run.step()
         if run.over:
             self._runs.remove(run)
-        return len(run.parcels) * len(writes)
-
-
-class _Run:
-    """Frames on their way to more than one slice of subscribers."""
-
-    __slots__ = ("_at", "_subscriptions", "_waiting", "_writes", "data", "parcels")
-
-    def __init__(
-        self, parcels: list[Parcel], data: bytes, direct: Mapping[Subscription, Write]
-    ) -> None:
-        self.parcels = parcels
-        self.data = data
-        self._subscriptions = list(direct)
-        self._writes = list(direct.values())
-        self._at = 0
-        self._waiting: set[Subscription] | None = None
-        """Who has yet to be served; made where somebody does not wait for its turn."""
-
-    @property
-    def over(self) -> bool:
-        return self._at >= len(self._writes)
-
-    def take(self, subscription: Subscription) -> bool:
-        """Take one out. False: it was served, or is none of them."""
-        if self._waiting is None:
-            self._waiting = set(self._subscriptions[self._at :])
-        waits = subscription in self._waiting
-        self._waiting.discard(subscription)
-        return waits
-
-    def slice(self) -> list[Write]:
-        """The next ones, who are served with this."""
-        begin, self._at = self._at, self._at + SLICE
-        writes, waiting = self._writes[begin : self._at], self._waiting
-        if waiting is None:
-            return writes
-        members = self._subscriptions[begin : self._at]
-        kept = [write for member, write in zip(members, writes, strict=True) if member in waiting]
-        waiting.difference_update(members)
-        return kept
-
-
-def write_all(writes: Iterable[Write], data: bytes) -> None:
-    """Hand `data` to every transport; one that fails keeps nobody else from it."""
-    remaining = iter(writes)
-    while True:
-        try:
-            for write in remaining:
-                write(data)
-            return
-        except Exception as error:
-            logger.debug("a write failed: %s", type(error).__name__)
+        return len(run.parcels) * written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cardume.hub import sockets
 from cardume.hub.filters import TypeFilter
 from cardume.hub.groups import Kind
 from cardume.hub.tags import TagFilter, tags_of
@@ -65,7 +66,8 @@ class Subscription:
         """With whom it shares its frames."""
         connection = self.connection
         compressed = connection.compresses and self.channel.options.deflate
-        return Kind(connection.dialect, self.types, self.tags, compressed)
+        bare = connection.socket != sockets.NONE
+        return Kind(connection.dialect, self.types, self.tags, compressed, bare)
 
     @property
     def cursor(self) -> Position:

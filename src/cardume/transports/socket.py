@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any, Final, cast
 
 from cardume.clock import TimerHandle
+from cardume.hub import sockets
 from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub
 from cardume.hub.pulse import around
@@ -111,8 +112,10 @@ class Socket(Reading):
             admission.identity, dialect, self, address=admission.address
         )
         connection.compresses = legacy.compresses
-        # Not 0: asyncio's TLS calls a buffer full that has as much as that.
-        transport.set_write_buffer_limits(high=1, low=0)
+        number = connection.socket = sockets.number_of(transport)
+        # A socket may be written to where its transport keeps nothing, not one byte. Otherwise
+        # not 0: asyncio's TLS calls a buffer full that has as much as that.
+        transport.set_write_buffer_limits(high=int(number == sockets.NONE), low=0)
         hub.pulse.add(self, around(PING_EVERY))
         try:
             await self._greet(admission, legacy.messages)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE, wait_for
+from tests.support.waiting import PATIENCE, START, wait_for
 
 ROOT = Path(__file__).parents[3]
 NOTE = 'echo "$(basename "$0") $*" >> "$NOTES"\n'
@@ -38,6 +38,10 @@ class Clone:
         for lock in ("server", "dev"):
             (self.folder / "requirements" / f"{lock}.txt").write_text(f"{lock}==1\n")
         (self.folder / "pyproject.toml").write_text("[project]\n")
+        (self.folder / "setup.py").touch()
+        compiled = self.folder / "src" / "cardume" / "hub" / "_sockets.c"
+        compiled.parent.mkdir(parents=True)
+        compiled.touch()
         shutil.copy(ROOT / "run.py", self.folder)
         self.script(self.folder / "python", "exit 0\n")
 
@@ -73,7 +77,7 @@ class Clone:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=START,
         )
 
     @property
@@ -146,6 +150,19 @@ def test_it_stays_in_the_users_folder_and_passes_the_exit_code_on(clone: Clone) 
     assert clone.notes[-1] == str(clone.elsewhere)
     assert clone.run("test").returncode == 7
     assert clone.notes[-1] == "CLONE"
+
+
+def test_options_alone_are_those_of_the_demo(clone: Clone) -> None:
+    """It says itself that another port is chosen with --port."""
+    clone.installed("server")
+    for arguments in (["--port", "8001"], ["--help"], ["-h"], ["--version"]):
+        assert clone.run(*arguments).returncode == 0
+    assert clone.notes == [
+        "python -m cardume demo --port 8001",
+        "python -m cardume --help",
+        "python -m cardume -h",
+        "python -m cardume --version",
+    ]
 
 
 def test_a_first_run_installs_with_uv_where_there_is_one(clone: Clone) -> None:

@@ -1,0 +1,104 @@
+"""The last step of a publication: the same bytes to each of an audience, at once or in slices."""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from cardume.hub import sockets
+
+if TYPE_CHECKING:
+    from cardume.hub.groups import Parcel
+    from cardume.hub.subscription import Subscription
+
+Write = Callable[[bytes], object]
+"""A transport's: it keeps what the kernel does not take."""
+
+Ways: TypeAlias = "array[int] | list[Write]"
+"""To an audience, in its order: the numbers of its sockets, or what writes to them."""
+
+SLICE = 2000
+"""Writes in one turn of the loop: 10 to 12 ms."""
+
+logger = logging.getLogger("cardume.hub")
+
+
+def write(ways: Ways, data: bytes) -> list[tuple[int, int]]:
+    """Hand `data` to everyone.
+
+    Returns the place and the bytes taken of each socket that did not take all: the rest is its
+    transport's (`spill`).
+    """
+    if isinstance(ways, array):
+        return sockets.send_each(ways, data)
+    write_all(ways, data)
+    return []
+
+
+def write_all(writes: Iterable[Write], data: bytes) -> None:
+    """Hand `data` to every transport; one that fails keeps nobody else from it."""
+    remaining = iter(writes)
+    while True:
+        try:
+            for write in remaining:
+                write(data)
+            return
+        except Exception as error:
+            logger.debug("a write failed: %s", type(error).__name__)
+
+
+def spill(rests: Iterable[tuple[int, int]], members: Sequence[Subscription], data: bytes) -> None:
+    """Give what sockets did not take to their transports, which wait with it or find them dead."""
+    for place, taken in rests:
+        write = members[place].connection.write
+        if write is not None:
+            write_all([write], data[taken:])
+
+
+class Run:
+    """Frames on their way to more than one slice of subscribers."""
+
+    __slots__ = ("_at", "_members", "_waiting", "_ways", "data", "parcels")
+
+    def __init__(
+        self, parcels: list[Parcel], data: bytes, members: list[Subscription], ways: Ways
+    ) -> None:
+        """Both lists are its own from now on."""
+        self.parcels = parcels
+        self.data = data
+        self._members = members
+        self._ways = ways
+        self._at = 0
+        self._waiting: set[Subscription] | None = None
+        """Who has yet to be served; made where somebody does not wait for its turn."""
+
+    @property
+    def over(self) -> bool:
+        return self._at >= len(self._members)
+
+    def take(self, subscription: Subscription) -> bool:
+        """Take one out. False: it was served, or is none of them."""
+        if self._waiting is None:
+            self._waiting = set(self._members[self._at :])
+        waits = subscription in self._waiting
+        self._waiting.discard(subscription)
+        return waits
+
+    def step(self) -> int:
+        """Serve the next ones; how many those are."""
+        begin, self._at = self._at, self._at + SLICE
+        members, ways = self._members[begin : self._at], self._ways[begin : self._at]
+        if self._waiting is not None:
+            kept = [place for place, member in enumerate(members) if member in self._waiting]
+            self._waiting.difference_update(members)
+            members, ways = [members[place] for place in kept], _pick(ways, kept)
+        spill(write(ways, self.data), members, self.data)
+        return len(members)
+
+
+def _pick(ways: Ways, places: Iterable[int]) -> Ways:
+    if isinstance(ways, array):
+        return array("i", [ways[place] for place in places])
+    return [ways[place] for place in places]
