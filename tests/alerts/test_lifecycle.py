@@ -304,5 +304,5 @@ class LifeOfAnAlert(RuleBasedStateMachine):
         assert self.alert.is_open or self.alert.clear_after is None
 
 
-LifeOfAnAlert.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
+LifeOfAnAlert.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
 TestLifeOfAnAlert = LifeOfAnAlert.TestCase

@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 
 from cardume.devices.payloads import (
     MAX_BYTES,
-    MAX_READINGS,
-    RawReading,
     TopicKind,
     decode_availability,
-    decode_readings,
     decode_state,
-    identity_of,
     parse_topic,
+)
+from cardume.devices.readings import (
+    MAX_READINGS,
+    RawReading,
+    decode_readings,
+    identity_of,
     reading_time,
 )
 from cardume.errors import Invalid

@@ -13,6 +13,7 @@ from cardume.engines.base import Engine, KeyReused, Retention, StateFull
 from cardume.engines.memory import MemoryEngine
 from cardume.testing import FakeClock
 from cardume.wire.messages import Position, Publication
+from tests.support.waiting import PATIENCE
 
 ENGINES: dict[str, Callable[[Clock], Engine]] = {"memory": MemoryEngine}
 
@@ -47,7 +48,7 @@ async def engine(
 
 async def arrived(delivered: Delivered, count: int) -> Delivered:
     """What came, once `count` did: an engine with a network in it takes its time."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while len(delivered) < count:  # noqa: ASYNC110 - the engine is not ours to hook
             await asyncio.sleep(0.005)
     return delivered

@@ -26,6 +26,13 @@ def test_an_engine_is_chosen_by_its_url() -> None:
         engine_from_url("carrier-pigeon://", SystemClock())
 
 
+@pytest.mark.parametrize("url", ["redis://me:hunter2@localhost/0", "redis://me:hunter2@[", "redis"])
+def test_an_engine_that_there_is_not_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"there is memory://") as refused:
+        engine_from_url(url, SystemClock())
+    assert "hunter2" not in str(refused.value)
+
+
 async def test_the_memory_of_10_000_idle_channels_is_released() -> None:
     clock = FakeClock()
     engine = MemoryEngine(clock)

@@ -124,7 +124,7 @@ class Keyed(RuleBasedStateMachine):
 
 
 TestKeyed = Keyed.TestCase
-TestKeyed.settings = settings(max_examples=100, deadline=None)
+TestKeyed.settings = settings(max_examples=50, deadline=None)
 
 
 def test_without_keys_nothing_is_held_by_key() -> None:

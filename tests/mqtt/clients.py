@@ -32,8 +32,8 @@ from cardume.mqtt.codec.packets import (
     Will,
 )
 from cardume.mqtt.codec.properties import NONE, Properties
+from tests.support.waiting import PATIENCE as PATIENCE
 
-PATIENCE = 8.0
 P = TypeVar("P")
 
 needs_mosquitto = pytest.mark.skipif(

@@ -15,8 +15,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from cardume.mqtt.codec.reasons import Reason
 from cardume.mqtt.ports import Delivery
-from tests.mqtt.clients import mosquitto, mosquitto_start, needs_mosquitto, until
-from tests.mqtt.conftest import House
+from cardume.testing import FakeClock
+from tests.mqtt.clients import PATIENCE, mosquitto, mosquitto_start, needs_mosquitto, until
+from tests.mqtt.conftest import House, open_house
 
 READING = "aquabook/tank/reading"
 COMMAND = "aquabook/tank/command"
@@ -74,6 +75,13 @@ def properties(kind: int, **said: Any) -> PahoProperties:
     for name, value in said.items():
         setattr(made, name, value)
     return made
+
+
+@pytest.fixture
+async def timeless() -> AsyncIterator[House]:
+    """Nothing expires while it waits for a client."""
+    async with open_house(FakeClock()) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -165,7 +173,8 @@ async def test_mosquitto_publishes_exactly_once(house: House, version: str) -> N
 
 
 @needs_mosquitto
-async def test_mosquitto_5_subscribes_at_qos_2(house: House) -> None:
+async def test_mosquitto_5_subscribes_at_qos_2(timeless: House) -> None:
+    house = timeless
     running = await mosquitto_start(
         "sub", house.port, "-V", "5", "-q", "2", "-t", "aquabook/+/reading", "-C", "2",
         "-F", "%q %p %E", "-D", "subscribe", "subscription-identifier", "7", user="service",
@@ -176,7 +185,7 @@ async def test_mosquitto_5_subscribes_at_qos_2(house: House) -> None:
         "-D", "publish", "message-expiry-interval", "60",
     )  # fmt: skip
     assert code == 0
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE):
         output, _ = await running.communicate()
     assert output.decode().split("\n")[0].startswith("2 probe")
     assert output.decode().split("\n")[1].startswith("2 live 60")
@@ -192,6 +201,6 @@ async def test_mosquitto_shares_a_subscription(house: House) -> None:
         workers.append(worker)
     for n in range(4):
         house.listener.publish(READING, b"%d" % n, qos=1)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE):
         outputs = [(await worker.communicate())[0].decode().split() for worker in workers]
     assert outputs == [["one", "0", "2"], ["two", "1", "3"]]

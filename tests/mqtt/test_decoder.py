@@ -57,7 +57,7 @@ _noise = st.one_of(
 
 
 @given(_noise, st.lists(st.integers(0, 10_000), max_size=8))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_bytes_cut_anywhere_mean_the_same(noise: tuple[int, bytes], cuts: list[int]) -> None:
     level, data = noise
     assert run(cut(data, cuts), level) == run([data], level)

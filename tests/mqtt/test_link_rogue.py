@@ -185,6 +185,30 @@ async def test_a_broker_that_says_nothing_is_given_up(caplog: pytest.LogCaptureF
             assert "did not answer" in link.why
 
 
+async def test_pongs_that_stay_unread_behind_a_flood_are_no_silence() -> None:
+    """With a real broker it would be a race: that one counts our silence too."""
+    pings = 0
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal pings
+        for answer in (WELCOME, GRANTED):
+            await packet(reader)
+            writer.write(answer)
+        writer.write(publish(b"aquabook/probe/reading", b"25", id=None, properties=b"") * 20_000)
+        while await reader.readexactly(2) == b"\xc0\x00":
+            pings += 1
+            writer.write(b"\xd0\x00")
+
+    async with Rogue(play) as rogue, link_to(rogue, keepalive=1) as (link, store):
+        store.open.clear()
+        await until(lambda: pings >= 3, "more than keepalive and its answer")
+        assert link.stats().up
+        assert link.stats().received < 10_000
+        store.open.set()
+        await until(lambda: len(store.messages) == 20_000)
+        assert rogue.visits == 1
+
+
 async def test_a_refused_subscription_is_said_by_name() -> None:
     async with Rogue(NASTY["a refused subscription"]) as rogue, link_to(rogue) as (link, _):
         await until(lambda: rogue.visits >= 2)

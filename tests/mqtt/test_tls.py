@@ -370,7 +370,7 @@ async def test_stop_hangs_up_on_handshakes_and_connections(authority: Authority,
         silent = await Raw.dial(port)
         async with dialled(port, trusting(authority)) as raw:
             await login(raw)
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(PATIENCE):
                 await house.listener.stop(1.0)
             assert await raw.closed()
             assert await silent.closed()

@@ -199,6 +199,7 @@ async def test_bad_packets_and_silence_end_as_on_a_socket() -> None:
         async with dialled(port, login=None) as web:
             await web.socket.send(b"GET / HTTP/1.1")
             assert await web.closed() == 1000
+        await until(lambda: not house.listener.stats().connections)
         async with dialled(port, login=None) as web:
             await until(lambda: house.listener.stats().connections == 1)
             await clock.advance(10.5)

@@ -16,8 +16,8 @@ from cardume.storage.database import Storage
 from cardume.storage.tables import agents, users
 from tests.storage.conftest import Press
 from tests.storage.interruptions import Cut, Wire, wire
+from tests.support.ports import free_port
 from tests.support.postgres import PASSWORD, Postgres
-from tests.support.server import free_port
 from tests.support.waiting import eventually
 
 

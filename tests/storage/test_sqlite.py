@@ -1,10 +1,16 @@
-"""What only SQLite has: pragmas."""
+"""What only SQLite has: pragmas; and where the migrations may lie."""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import pytest
 from sqlalchemy import text
 
+from cardume.storage import migrate
 from cardume.storage.database import Storage
+from cardume.storage.urls import backend_for
 
 
 async def test_the_writer_is_durable_and_readers_can_only_ask(storage: Storage) -> None:
@@ -13,3 +19,13 @@ async def test_the_writer_is_durable_and_readers_can_only_ask(storage: Storage) 
             assert (await tx.execute(text(f"PRAGMA {pragma}"))).scalar() == value
     async with storage.read() as connection:
         assert (await connection.execute(text("PRAGMA query_only"))).scalar() == 1
+
+
+async def test_the_scripts_may_lie_below_a_folder_with_a_percent_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a virtual environment in ``~/100%/``: Alembic would take it for a reference."""
+    scripts = shutil.copytree(migrate._SCRIPTS, tmp_path / "100%" / "migrations")
+    monkeypatch.setattr(migrate, "_SCRIPTS", str(scripts))
+    assert migrate.revisions()[-1] == "0001"
+    await migrate.bring_up_to_date(backend_for(f"sqlite+aiosqlite:///{tmp_path}/x.db"))

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from cardume.storage import database
+from cardume.storage import announcer
 from cardume.storage.database import Storage
 from cardume.storage.statements import insert_new
 from cardume.storage.tables import members, users
@@ -62,4 +62,4 @@ async def test_others_have_their_turn_while_a_large_batch_is_announced(
             tx.emit("room:1", "reading", number)
     watcher.cancel()
     assert press.data == list(range(200))
-    assert 0 < most <= database.EMITS_PER_TURN
+    assert 0 < most <= announcer.EMITS_PER_TURN

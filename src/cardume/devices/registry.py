@@ -6,10 +6,11 @@ Owned by one process. What changes is stored first and takes effect here on the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, select
 
 from cardume.auth.secrets import key_matches
 from cardume.clock import Clock
@@ -73,6 +74,7 @@ class Registry:
         self._lwt_hold = lwt_hold
         self._devices: dict[str, Device] = {}
         self._unknown: dict[str, float] = {}
+        self._removals = 0
         self._newest = 0.0
         self._offset = clock.now() - clock.monotonic()
 
@@ -89,10 +91,7 @@ class Registry:
 
     async def discover(self) -> None:
         """Learn of devices that a command has registered while we run."""
-        async with self._storage.read() as connection:
-            query = select(devices).where(devices.c.created_at >= self._newest)
-            rows = (await connection.execute(query)).all()
-        for row in rows:
+        for row in await self._read(devices.c.created_at >= self._newest):
             self._newest = max(self._newest, row.created_at)
             if row.device_id not in self._devices:
                 self.put(Device.from_row(row, self._clock.now()))
@@ -102,6 +101,9 @@ class Registry:
 
     def all(self) -> list[Device]:
         return list(self._devices.values())
+
+    def of(self, aquarium_id: int) -> list[Device]:
+        return [device for device in self.all() if device.aquarium_id == aquarium_id]
 
     async def find(self, device_id: str) -> Device | None:
         """The device, from the database if it is not known here yet."""
@@ -113,18 +115,25 @@ class Registry:
             or not is_device_id(device_id)
         ):
             return known
-        async with self._storage.read() as connection:
-            query = select(devices).where(devices.c.device_id == device_id)
-            row = (await connection.execute(query)).first()
+        rows = await self._read(devices.c.device_id == device_id)
         if device_id in self._devices:  # somebody else looked, too, and it may have moved on
             return self._devices[device_id]
-        if row is None:
+        if not rows:
             if len(self._unknown) >= MAX_UNKNOWN:
                 self._unknown.clear()
             self._unknown[device_id] = now + UNKNOWN_FOR
             return None
-        self.put(Device.from_row(row, self._clock.now()))
+        self.put(Device.from_row(rows[0], self._clock.now()))
         return self._devices[device_id]
+
+    async def _read(self, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
+        """Rows as they are: what is deleted while we read must not be put back."""
+        while True:
+            removals = self._removals
+            async with self._storage.read() as connection:
+                rows = (await connection.execute(select(devices).where(which))).all()
+            if removals == self._removals:
+                return rows
 
     async def authenticate(self, device_id: str, key: str) -> Device | None:
         """The device, if `key` is its own."""
@@ -139,6 +148,7 @@ class Registry:
 
     def remove(self, device_id: str) -> None:
         self._devices.pop(device_id, None)
+        self._removals += 1
 
     def policy(self, device: Device) -> Policy:
         """How patient to be with `device`."""

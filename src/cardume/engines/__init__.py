@@ -18,10 +18,14 @@ def engine_from_url(url: str, clock: Clock) -> Engine:
     Raises:
         ConfigurationError: there is none of that name.
     """
-    driver = _DRIVERS.get(urlsplit(url).scheme)
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # a host that is none; its text quotes the URL, which may hold a password
+        scheme = url.partition(":")[0]
+    driver = _DRIVERS.get(scheme)
     if driver is None:
         known = ", ".join(f"{name}://" for name in _DRIVERS)
-        raise ConfigurationError(f"CARDUME_ENGINE_URL: {url!r} names no engine; there is {known}")
+        raise ConfigurationError(f"CARDUME_ENGINE_URL: no engine {scheme!r} here; there is {known}")
     module, _, name = driver.partition(":")
     engine: Engine = getattr(import_module(module), name)(clock)
     return engine

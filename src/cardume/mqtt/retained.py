@@ -67,8 +67,7 @@ class Retained:
                 yield topic, qos
 
     def _fits(self, message: Message) -> bool:
-        room = self._room
-        return len(self._messages) < self._max_count and room.used + message.weight <= room.limit
+        return len(self._messages) < self._max_count and self._room.has(message.weight)
 
     def _drop(self, topic: str) -> None:
         old = self._messages.pop(topic, None)

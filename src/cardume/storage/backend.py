@@ -37,6 +37,8 @@ class Backend(Protocol):
     """SQLAlchemy's name of the dialect."""
     where: str
     """The place as people are told it: no password, no options."""
+    one_machine: bool
+    """Whether only processes of one machine can share it."""
 
     def writer(self) -> AsyncEngine:
         """An engine with the one connection that writes."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, Protocol, Self
 
-import msgspec
 from sqlalchemy import Executable, Insert
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from cardume.errors import CardumeError, Invalid, Unavailable
+from cardume.errors import Invalid, Unavailable
+from cardume.storage.announcer import Announcer, Emit, Lose, Publish
 from cardume.storage.backend import OUT_OF_REACH, Backend, Fault
 from cardume.storage.migrate import bring_up_to_date
 from cardume.storage.statements import Spellings
@@ -26,42 +26,14 @@ from cardume.storage.urls import backend_for
 
 logger = logging.getLogger("cardume.storage")
 
-EMITS_PER_TURN = 32
-"""Publications after which the loop has a turn: connections write what they were given, and a large
-batch does not look to them as if they had fallen behind."""
-
 SETTLED_WITHIN = 10.0
 """Seconds that we ask what became of a commit without an answer, before `Unavailable`."""
-
-
-class Publish(Protocol):
-    """`Hub.publish`, as far as storage needs it."""
-
-    def __call__(
-        self, channel: str, type: str | None, data: Any, /, *, key: str | None, source: str | None
-    ) -> Awaitable[object]: ...
-
-
-class Lose(Protocol):
-    """`Hub.lose`: have everybody on a channel start over, from the snapshot."""
-
-    def __call__(self, channel: str, /) -> Awaitable[object]: ...
 
 
 class Reader(Protocol):
     """A connection that reads, or an open transaction."""
 
     async def execute(self, statement: Executable, /) -> CursorResult[Any]: ...
-
-
-class Emit(msgspec.Struct, frozen=True):
-    """What to say on `channel` once the transaction is kept."""
-
-    channel: str
-    type: str
-    data: Any
-    key: str | None = None
-    source: str | None = None
 
 
 class Write:
@@ -122,8 +94,7 @@ class Storage:
 
     def __init__(self, url: str, publish: Publish, lose: Lose | None = None) -> None:
         self._backend = backend_for(url)
-        self._publish = publish
-        self._lose = lose
+        self._announcer = Announcer(publish, lose)
         self._turn = asyncio.Lock()
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
@@ -178,7 +149,7 @@ class Storage:
             if self._writer is None:
                 raise Unavailable("the database is closed")
             try:
-                async with self._writer.connect() as connection:
+                async with _connected(self._writer) as connection:
                     if self._in_doubt is not None:
                         await self._settle(connection, self._in_doubt)
                     number = await self._backend.take_signed_turn(connection)
@@ -201,7 +172,7 @@ class Storage:
         if self._reader is None:
             raise Unavailable("the database is closed")
         try:
-            async with self._reader.connect() as connection:
+            async with _connected(self._reader) as connection:
                 yield connection
         except OverflowError:
             raise Invalid("a number has more than 64 bits") from None
@@ -218,34 +189,7 @@ class Storage:
         if not self.healthy:
             logger.info("transactions are kept again")
         self.healthy = True
-        await self._announce(write)
-
-    async def _announce(self, write: Write) -> None:
-        for callback in write.kept:
-            try:
-                callback()
-            except Exception:  # as below: kept is kept
-                logger.exception("what follows a commit failed")
-        for number, emit in enumerate(write.emits, 1):
-            if number % EMITS_PER_TURN == 0:
-                await asyncio.sleep(0)
-            try:
-                await self._publish(
-                    emit.channel, emit.type, emit.data, key=emit.key, source=emit.source
-                )
-            except Exception as error:
-                # Kept is kept: whoever wrote must not take it for lost and write it again.
-                _complain("a committed event was not published", error)
-                await self._tell_of_the_gap(emit.channel)
-
-    async def _tell_of_the_gap(self, channel: str) -> None:
-        """No offset is missing where nothing was published: subscribers would never know."""
-        if self._lose is None:
-            return
-        try:
-            await self._lose(channel)
-        except Exception as error:
-            _complain("nor could those on its channel be told", error)
+        await self._announcer.follow(write.kept, write.emits)
 
     async def _was_kept_after_all(self, write: Write) -> bool:
         """What became of a transaction when the connection was lost in the middle of its commit.
@@ -275,7 +219,7 @@ class Storage:
     async def _settle(self, connection: AsyncConnection, write: Write) -> None:
         """Announce what turns out to be kept, before anything that is decided after it."""
         if await self._became(connection, write):
-            await _to_the_end(self._announce(write))
+            await _to_the_end(self._announcer.follow(write.kept, write.emits))
 
     def _raise(self, error: Exception, says: str, *, wrote: bool = False) -> NoReturn:
         match self._backend.fault(error):
@@ -291,9 +235,18 @@ class Storage:
         raise Unavailable(says) from error
 
 
-def _complain(what: str, error: Exception) -> None:
-    bug = None if isinstance(error, CardumeError) else error
-    logger.error("%s: %s", what, type(error).__name__, exc_info=bug)
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection that is given back before anything goes on.
+
+    SQLAlchemy's own `async with` leaves that to a task of its own if it is cancelled there, and
+    nobody would wait for it before the pool is closed, or the loop.
+    """
+    connection = await engine.connect()
+    try:
+        yield connection
+    finally:
+        await _to_the_end(connection.close())
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, func, inspect, select, table, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cardume.errors import ConfigurationError
 from cardume.storage.backend import Backend
@@ -43,17 +43,10 @@ async def changing(backend: Backend) -> AsyncIterator[AsyncConnection]:
         ConfigurationError: there is no database to be had, or it does not allow it.
     """
     await backend.check()
-    engine = backend.migrator()
-    try:
-        async with engine.connect() as connection:
-            await backend.take_turn(connection)
-            yield connection
-            await connection.commit()
-    except SQLAlchemyError as error:
-        message = f"the database at {backend.where} cannot be used: {backend.reason(error)}"
-        raise ConfigurationError(message) from error
-    finally:
-        await engine.dispose()  # a connection left open keeps its thread, and that the process
+    async with _connected(backend, backend.migrator()) as connection:
+        await backend.take_turn(connection)
+        yield connection
+        await connection.commit()
 
 
 @asynccontextmanager
@@ -64,8 +57,7 @@ async def alone(backend: Backend) -> AsyncIterator[AsyncConnection]:
         Owned: one has it.
     """
     owner = await look(backend)
-    one_machine = backend.name == "sqlite"
-    if owner is not None and is_alive(owner, this_process(), one_machine=one_machine):
+    if owner is not None and is_alive(owner, this_process(), one_machine=backend.one_machine):
         raise Owned(owner, "stop it first")
     async with changing(backend) as connection:
         yield connection
@@ -78,22 +70,27 @@ async def state(backend: Backend) -> tuple[str | None, bool]:
         ConfigurationError: there is no database to be had.
     """
     await backend.check()
-    engine = backend.reader()
+    async with _connected(backend, backend.reader()) as connection:
+        held = await connection.run_sync(current)
+        return held, not await connection.run_sync(lambda c: inspect(c).get_table_names())
+
+
+@asynccontextmanager
+async def _connected(backend: Backend, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection of an engine that is for this alone."""
     try:
         async with engine.connect() as connection:
-            held = await connection.run_sync(current)
-            return held, not await connection.run_sync(lambda c: inspect(c).get_table_names())
+            yield connection
     except SQLAlchemyError as error:
         message = f"the database at {backend.where} cannot be used: {backend.reason(error)}"
         raise ConfigurationError(message) from error
     finally:
-        await engine.dispose()
+        await engine.dispose()  # a connection left open keeps its thread, and that the process
 
 
 def config(connection: Connection) -> Config:
     """Alembic's configuration for an open connection; there is no ini file to find."""
-    settings = Config()
-    settings.set_main_option("script_location", _SCRIPTS)
+    settings = _settings()
     settings.attributes["connection"] = connection
     return settings
 
@@ -152,11 +149,15 @@ def current(connection: Connection) -> str | None:
 
 def scripts() -> ScriptDirectory:
     """All revisions that we know."""
-    settings = Config()
-    settings.set_main_option("script_location", _SCRIPTS)
-    return ScriptDirectory.from_config(settings)
+    return ScriptDirectory.from_config(_settings())
 
 
 def revisions() -> list[str]:
     """Every revision that we know, the newest first."""
     return [script.revision for script in scripts().walk_revisions()]
+
+
+def _settings() -> Config:
+    settings = Config()
+    settings.set_main_option("script_location", _SCRIPTS.replace("%", "%%"))  # no interpolation
+    return settings

@@ -19,7 +19,8 @@ from sqlalchemy import delete, insert, select, update
 
 from cardume.clock import Clock
 from cardume.errors import ConfigurationError, Unavailable
-from cardume.storage.database import Lose, Publish, Storage, Write
+from cardume.storage.announcer import Lose, Publish
+from cardume.storage.database import Storage, Write
 from cardume.storage.owner import (
     LEASE,
     Owned,
@@ -68,7 +69,6 @@ class OwnedStorage(Storage):
         self.on_lost: Callable[[], object] = _nobody_to_tell
         self._clock = clock
         self._lease = lease
-        self._one_machine = self._backend.name == "sqlite"
         self._process = process or this_process()
         self._token: str | None = None
         self._sure_until = 0.0
@@ -144,7 +144,7 @@ class OwnedStorage(Storage):
             Owned: it is alive.
         """
         while found is not None:
-            wait = patience(found, self._process, one_machine=self._one_machine)
+            wait = patience(found, self._process, one_machine=self._backend.one_machine)
             if wait is None:
                 raise Owned(found)
             if wait == 0:

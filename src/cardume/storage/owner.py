@@ -151,8 +151,8 @@ def _read(connection: Connection) -> Owner | None:
 def patience(owner: Owner, here: Process, *, one_machine: bool) -> float | None:
     """Seconds to watch an owner before it is taken for dead; 0: it is. None: it is alive.
 
-    `one_machine`: the database is a file, which processes of one machine alone can share (WAL keeps
-    its index in shared memory); then the host's other boot was before this one.
+    `one_machine`: only processes of one machine can share the database; then the host's other boot
+    was before this one.
     """
     process = owner.process
     if one_machine and process.host == here.host and process.boot != here.boot:

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: its URLs, its faults, how its connections are prepared.
+"""What is PostgreSQL's own: its URLs, its turns, how its connections are prepared.
 
 One transaction at a time writes, in this process and in all others on the same database: each
 takes an advisory lock first. Readers see one moment for as long as they read.
@@ -9,27 +9,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlencode
 
 from sqlalchemy import BigInteger, Insert, NullPool, Text, bindparam, delete, event, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import (
-    DBAPIError,
-    DisconnectionError,
-    IntegrityError,
-    OperationalError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from cardume.errors import ConfigurationError
 from cardume.storage.backend import READERS, Fault
+from cardume.storage.postgres_errors import (
+    as_lost,
+    connect,
+    fault_of,
+    first_cause,
+    obstacle,
+    reason_of,
+)
 from cardume.storage.statements import arrays_sql
 from cardume.storage.tables import sequences
 
@@ -59,31 +59,6 @@ _SIGNED_TURN = text(
 _SIGNED = select(sequences.c.value).where(sequences.c.name == bindparam("writer"))
 _SIGN_OFF = delete(sequences).where(sequences.c.name == bindparam("writer"))
 
-_VALUES = frozenset({"22001", "22003", "22021", "22P05"})
-"""Too long, too large, and text with a NUL, which PostgreSQL keeps in no column."""
-
-_NOT_SENT = "22000"
-"""What asyncpg itself could not encode: a number of more than 64 bits, or a bug of ours."""
-
-_AWAY = frozenset(
-    {
-        "25006",  # read_only_sql_transaction: a standby, or a disk that is
-        "25P03",  # idle_in_transaction_session_timeout
-        "25P04",  # transaction_timeout
-        "28000",  # roles and passwords changed while we ran
-        "28P01",
-        "3D000",  # the database was dropped
-        "40001",
-        "40P01",
-        "55P03",  # lock_not_available
-        "57014",  # query_canceled
-        "XX001",  # data_corrupted
-        "XX002",
-    }
-)
-_AWAY_CLASSES = ("08", "53", "57P", "58")
-"""Connections; disk, memory and connections that are used up; shutdown; input and output."""
-
 _TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 """libpq's options that name a file."""
 
@@ -94,6 +69,7 @@ class Postgres:
     """A database of a PostgreSQL server."""
 
     name = "postgresql"
+    one_machine = False
 
     def __init__(self, url: URL) -> None:
         if find_spec("asyncpg") is None:
@@ -132,9 +108,9 @@ class Postgres:
             "command_timeout": None if patient else ANSWER_WITHIN,
         }
         engine = create_async_engine(self.url, hide_parameters=True, connect_args=arguments, **more)
-        event.listen(engine.sync_engine, "do_connect", _connect)
+        event.listen(engine.sync_engine, "do_connect", connect)
         event.listen(engine.sync_engine, "checkout", _refuse_a_closed_one)
-        event.listen(engine.sync_engine, "handle_error", _as_lost)
+        event.listen(engine.sync_engine, "handle_error", as_lost)
         return engine
 
     async def check(self) -> None:
@@ -147,7 +123,8 @@ class Postgres:
                 schema = await connection.scalar(text("SELECT current_schema()"))
                 path = await connection.scalar(text("SHOW search_path"))
         except (SQLAlchemyError, TypeError, ValueError) as error:
-            self._refuse(error)
+            why = obstacle(error, self.url.database)
+            raise ConfigurationError(f"the database at {self.where} {why}") from error
         finally:
             await engine.dispose()
         if major < OLDEST:
@@ -178,23 +155,6 @@ class Postgres:
                     f"CARDUME_DATABASE_URL: {option}: cannot read {given} ({error.strerror})"
                 ) from None
 
-    def _refuse(self, error: Exception) -> NoReturn:
-        first = _first_cause(error)
-        match _state(error):
-            case "28P01" | "28000":
-                says = "does not let us in: check user and password"
-            case "3D000":
-                says = f"does not exist: make it first, with createdb {self.url.database}"
-            case _ if isinstance(first, TimeoutError):
-                says = "did not answer in time"
-            case _ if isinstance(first, ssl.SSLError):
-                says = f"cannot be used with TLS: {self.reason(error)}"
-            case _ if isinstance(first, OSError):
-                says = "cannot be reached: is PostgreSQL running there, and the address right?"
-            case _:
-                says = f"cannot be used: {self.reason(error)}"
-        raise ConfigurationError(f"the database at {self.where} {says}") from error
-
     async def take_turn(self, connection: AsyncConnection) -> None:
         await connection.begin()
         await connection.execute(_TURN)
@@ -209,7 +169,7 @@ class Postgres:
         try:
             await self._sign(connection, number)
         except DBAPIError as error:
-            if not error.connection_invalidated or isinstance(_first_cause(error), TimeoutError):
+            if not error.connection_invalidated or isinstance(first_cause(error), TimeoutError):
                 raise
             # It had been dead in the pool, and we were the first to notice: the next one is new.
             await connection.rollback()
@@ -237,19 +197,10 @@ class Postgres:
         return (await connection.exec_driver_sql(sql, columns)).rowcount
 
     def fault(self, error: Exception) -> Fault:
-        state = _state(error)
-        if isinstance(error, IntegrityError):
-            return Fault.OURS
-        if state in _VALUES or (state == _NOT_SENT and "value out of int" in str(error)):
-            return Fault.VALUE
-        if state in _AWAY or str(state).startswith(_AWAY_CLASSES):
-            return Fault.AWAY
-        lost = not isinstance(error, DBAPIError) or error.connection_invalidated
-        return Fault.AWAY if lost or isinstance(error, OperationalError) else Fault.OURS
+        return fault_of(error)
 
     def reason(self, error: BaseException) -> str:
-        first = _first_cause(error)  # the driver's own; those around it add its class
-        return (str(first) or type(first).__name__).partition("\n")[0]
+        return reason_of(error)
 
 
 def _seconds(given: str | tuple[str, ...] | None) -> float | None:
@@ -275,29 +226,6 @@ def _shown(url: URL) -> str:
     return shown.set(query={} if socket is None else {"host": socket}).render_as_string()
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _state(error: BaseException) -> str | None:
-    """The SQLSTATE, if the server gave one."""
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state if isinstance(state, str) else None
-
-
-def _connect(dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> Any:
-    driver = dialect.loaded_dbapi
-    try:
-        return dialect.connect(*arguments, **options)
-    except (OSError, driver.asyncpg.PostgresError, driver.asyncpg.InterfaceError) as error:
-        # Refused, unknown host, timeout: nobody wraps these; the others SQLAlchemy does from 2.1.
-        wrapped = driver.OperationalError(str(error), error)
-        wrapped.sqlstate = getattr(error, "sqlstate", None)
-        raise wrapped from error
-
-
 def _prepare_writer(connection: Any, _record: Any) -> None:
     # An acknowledged reading survives a power cut, whatever the server's default is.
     connection.run_async(
@@ -318,18 +246,3 @@ def _refuse_a_closed_one(connection: Any, _record: Any, _proxy: Any) -> None:
     """A connection that the server has ended is replaced; it costs no round trip to know."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
-
-
-def _as_lost(context: ExceptionContext) -> Exception | None:
-    """What broke below the driver, or took too long, leaves a connection in an unknown state.
-
-    `InternalClientError`: the server has said goodbye to a connection that is not closed yet.
-    """
-    first = _first_cause(context.original_exception)
-    driver: Any = context.dialect.loaded_dbapi
-    if not isinstance(first, OSError | driver.asyncpg.InternalClientError):
-        return None
-    context.is_disconnect = True
-    lost = OperationalError(None, None, context.original_exception, hide_parameters=True)
-    lost.connection_invalidated = True
-    return lost

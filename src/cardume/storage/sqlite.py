@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import Insert, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
@@ -29,6 +30,7 @@ class Sqlite:
     """A file."""
 
     name = "sqlite"
+    one_machine = True  # WAL keeps its index in shared memory
 
     def __init__(self, url: URL) -> None:
         right = "sqlite+aiosqlite:///cardume.db"
@@ -53,7 +55,9 @@ class Sqlite:
         return engine
 
     def _engine(self, size: int) -> AsyncEngine:
-        return create_async_engine(self.url, pool_size=size, max_overflow=0, hide_parameters=True)
+        engine = create_async_engine(self.url, pool_size=size, max_overflow=0, hide_parameters=True)
+        event.listen(engine.sync_engine, "do_connect", _open_whole)
+        return engine
 
     async def check(self) -> None:
         """Open the file once with the bare driver.
@@ -97,6 +101,25 @@ class Sqlite:
         return str(getattr(error, "orig", None) or type(error).__name__)
 
 
+def _open_whole(_dialect: Any, _record: Any, arguments: list[Any], options: Any) -> None:
+    """Have the file opened to the end, whoever is cancelled meanwhile.
+
+    aiosqlite's thread would tell a loop that may be closed by then, and keep the file open.
+    """
+    options["async_creator_fn"] = _opened
+
+
+async def _opened(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(*arguments, **options)
+    connection._thread.daemon = True  # as SQLAlchemy makes it where it opens it
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await (await opening).close()
+        raise
+
+
 def _open_once(path: str, *, uri: bool) -> None:
     sqlite3.connect(path, uri=uri).close()
 
@@ -115,7 +138,7 @@ def _pragmas(connection: Any, *pragmas: str) -> None:
     try:
         for pragma in ("busy_timeout=5000", *pragmas):
             cursor.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
+    except BaseException:  # also if we are cancelled
         connection.close()  # the pool does not know it yet, and its thread would live on
         raise
     cursor.close()

@@ -67,7 +67,7 @@ def _call_of(name: str, chance: Random) -> Step:
 
 
 @settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a smaller seed is no smaller walk
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -55,7 +55,8 @@ class Witness:
     def attend(self, crew: Crew) -> None:
         """Be told of each event between its commit and the next one."""
         self.crew = crew
-        publish = crew.storage._publish
+        announcer = crew.storage._announcer
+        publish = announcer._publish
 
         async def witness(channel: str, type: str | None, data: Any, /, **more: Any) -> object:
             await self.look()
@@ -68,7 +69,7 @@ class Witness:
                     self.moves[data["agent_id"]].append(data)
             return await publish(channel, type, data, **more)
 
-        crew.storage._publish = witness
+        announcer._publish = witness
 
     async def look(self) -> None:
         """What has to hold after any commit."""
@@ -97,7 +98,7 @@ class Witness:
 
 @pytest.mark.timeout(300)  # for the search of a short example, if there is one at all
 @settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from cardume.auth.identity import Identity
 from cardume.errors import Refused
 from tests.support.tank import Tank, data
+from tests.support.waiting import until
 
 PROBLEM = "application/problem+json"
 
@@ -201,6 +203,30 @@ async def test_an_aquarium_keeps_an_owner(tank: Tank) -> None:
     refused(await tank.call("PUT", "/aquariums/1/members/eva", {"role": "king"}), 422)
     refused(await tank.call("GET", "/aquariums/1/members/eva"), 404)
     refused(await tank.call("DELETE", "/aquariums/1/members/eva"), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/aquariums/1", {"name": "Mine"}),
+        ("PATCH", "/devices/probe", {"name": "Mine"}),
+        ("DELETE", "/devices/probe", None),
+    ],
+)
+async def test_who_was_put_out_changes_nothing_that_waited_for_its_turn(
+    tank: Tank, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    await tank.ok("PUT", "/aquariums/1/members/eva", {"role": "owner"})
+    before = await tank.ok("GET", "/devices"), await tank.ok("GET", "/aquariums/1")
+    turn = tank.storage._turn
+    async with tank.storage.write():
+        out = asyncio.create_task(tank.call("DELETE", "/aquariums/1/members/eva"))
+        await until(lambda: len(turn._waiters or ()) == 1)
+        late = asyncio.create_task(tank.call(method, path, body, who="eva"))
+        await until(lambda: len(turn._waiters or ()) == 2)
+    assert (await out).status_code == 204
+    assert (await late).status_code in (403, 404)
+    assert (await tank.ok("GET", "/devices"), await tank.ok("GET", "/aquariums/1")) == before
 
 
 @pytest.mark.parametrize("sub", ["auth0|66", "https://id.example/u/7", "ção", "a b", "x" * 255])

@@ -331,6 +331,19 @@ async def test_a_device_that_is_deleted_takes_its_commands_along(tank: Tank, rad
     assert (await tank.ok("GET", PATH))["items"] == []
 
 
+async def test_an_aquarium_that_is_deleted_takes_those_of_its_devices_along(
+    tank: Tank, radio: Radio
+) -> None:
+    radio.how = Delivery.QUEUED
+    await ask(tank, radio)
+    evicted: list[str] = []
+    tank.app.evict = evicted.append
+    await tank.ok("DELETE", "/aquariums/1")
+    assert not tank.app.commands.waits_for("probe")
+    assert evicted == ["probe"]
+    assert tank.app.devices.get("probe") is None
+
+
 async def test_when_the_wall_clock_is_set_nothing_expires(tank: Tank, radio: Radio) -> None:
     id = await ask(tank, radio, expires_in=60)
     tank.clock.step_wall(86_400)

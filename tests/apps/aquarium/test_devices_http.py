@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cardume.apps.aquarium.gatekeeper import DeviceGatekeeper
 from cardume.mqtt.ports import Login
@@ -81,6 +84,27 @@ async def test_a_device_from_its_registration_to_its_end(tank: Tank) -> None:
     assert (await tank.call("GET", "/devices/d/status")).status_code == 404
     history = await tank.ok("GET", "/aquariums/1/readings?metric=temperature")
     assert len(history["items"]) == 1  # the readings stay
+
+
+async def test_a_device_that_is_deleted_while_we_look_does_not_come_back(
+    tank: Tank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tank.device("d", 1)
+    read = tank.storage.read
+
+    @asynccontextmanager
+    async def overtaken() -> AsyncIterator[AsyncConnection]:
+        async with read() as connection:
+            yield connection
+        monkeypatch.undo()
+        await tank.ok("DELETE", "/devices/d")
+
+    monkeypatch.setattr(tank.storage, "read", overtaken)
+    await tank.app.devices.discover()
+    assert tank.app.devices.get("d") is None
+    assert [device["device_id"] for device in (await tank.ok("GET", "/devices"))["items"]] == [
+        "probe"
+    ]
 
 
 async def test_an_id_is_taken_once(tank: Tank) -> None:

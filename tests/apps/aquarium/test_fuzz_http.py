@@ -83,7 +83,7 @@ methods = st.sampled_from(["GET", "GET", "POST", "POST", "PUT", "PATCH", "DELETE
 
 
 @settings(
-    max_examples=250,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

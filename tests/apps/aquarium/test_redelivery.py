@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from cardume.apps.aquarium import ingest as ingest_module
-from cardume.apps.aquarium.ingest import SETTLED_AFTER, SETTLED_KEPT
+from cardume.apps.aquarium import redelivery
+from cardume.apps.aquarium.redelivery import SETTLED_AFTER, SETTLED_KEPT
 from cardume.errors import Unavailable
 from cardume.storage.tables import inflight, readings
 from tests.support.tank import Tank, data
@@ -143,7 +143,7 @@ async def test_what_is_remembered_of_a_session_is_bounded(tank: Tank) -> None:
 async def test_what_was_never_asked_for_again_is_forgotten_by_the_sweep(
     tank: Tank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_module, "ABANDONED_AFTER", 600.0)  # a week has too many minutes
+    monkeypatch.setattr(redelivery, "ABANDONED_AFTER", 600.0)  # a week has too many minutes
     await tank.read("probe")
     await tank.clock.advance(590)
     await tank.app.watch.sweep()

@@ -32,7 +32,7 @@ PATH = "/aquariums/1/readings?metric=temperature"
 
 RELAXED = settings(
     deadline=None,
-    max_examples=25,
+    max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

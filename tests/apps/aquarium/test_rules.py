@@ -30,6 +30,14 @@ async def test_a_rule_is_made_read_changed_and_deleted(tank: Tank) -> None:
         assert gone.status_code == 404
 
 
+async def test_a_rule_that_went_leaves_nothing_behind(tank: Tank) -> None:
+    for metric in ("ph", "kh", "gh"):
+        made = await tank.ok("POST", "/alert-rules", {**RULE, "metric": metric})
+        await tank.ok("PATCH", f"/alert-rules/{made['id']}", {"metric": f"{metric}_2"})
+        await tank.ok("DELETE", f"/alert-rules/{made['id']}")
+    assert tank.app.catalogue._rules_by_metric == {}
+
+
 async def test_a_rule_survives_a_restart(database: Path, tank: Tank) -> None:
     made = await tank.ok("POST", "/alert-rules", {**RULE, "for_seconds": 60})
     await tank.read("probe", 28)

@@ -49,7 +49,7 @@ async def home(tmp_path: Path) -> tuple[Path, FakeClock]:
 
 
 @settings(
-    max_examples=14,
+    max_examples=9,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,23 @@ async def test_a_row_that_somebody_else_moved_on_is_believed(tank: Tank) -> None
     assert await tank.alerts() == []
     await tank.read("probe")
     assert (await tank.status("probe"))["state_version"] == 8
+
+
+async def test_no_job_is_under_way_when_the_database_closes(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub would cancel it a second time, and aiosqlite wait for ever for a connection that was
+    closed twice."""
+    left: set[str] = set()
+    async with Tank.running(database) as tank:
+        close = tank.storage.close
+
+        async def look_and_close() -> None:
+            left.update(task.get_name() for task in asyncio.all_tasks())
+            await close()
+
+        monkeypatch.setattr(tank.storage, "close", look_and_close)
+        jobs = {"offline sweep", "retention of readings"}
+        assert jobs <= {task.get_name() for task in asyncio.all_tasks()}
+    assert "position check" in left  # of the hub, which goes on
+    assert not left & jobs

@@ -185,7 +185,7 @@ async def test_a_column_that_runs_out_of_room_again_and_again_keeps_its_order(
 heads = st.text(DIGITS, min_size=HEAD, max_size=HEAD)
 
 
-@settings(RELAXED, max_examples=40)
+@settings(RELAXED, max_examples=25)
 @given(
     column=st.lists(heads, min_size=1, max_size=12, unique=True),
     squeezed=st.lists(st.integers(0, 11), min_size=1, max_size=3),

@@ -18,7 +18,7 @@ from cardume.engines.memory import MemoryEngine
 from cardume.storage.database import Storage
 from tests.apps.cards.wall import Viewer
 from tests.support.house import House, make_hub, token
-from tests.support.stages import Client, Closed, SocketStage, uvicorn_on
+from tests.support.stages import Client, Closed, SocketStage, until, uvicorn_on
 
 
 class CardHouse(House):
@@ -156,4 +156,5 @@ def test_a_card_that_is_not_there_leaves_nothing_behind(stage: SocketStage) -> N
             client.receive()
         assert closed.value.code == 3508
     assert set(engine._streams) == before
-    assert not [name for name in stage.house.hub.channels() if name.startswith("card:")]
+    channels = stage.house.hub.channels
+    until(lambda: not [name for name in channels() if name.startswith("card:")])

@@ -39,7 +39,7 @@ async def home(tmp_path: Path) -> tuple[Path, FakeClock]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,6 +67,7 @@ class Agents:
             finally:
                 storing.cancel()
                 self.watch.leases.stop()
+                await asyncio.wait({storing})  # before the database closes
                 await self._store_last()
 
     async def coordination(self) -> CoordinationView:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cardume.apps.agents.agent import AgentView, agent_view
 from cardume.apps.agents.election import LEADER, Election, Term
@@ -18,7 +17,7 @@ from cardume.apps.agents.leases import AgentLeases
 from cardume.apps.agents.statuses import GIVES_BACK, INACTIVE, STOPPED
 from cardume.apps.agents.tasks import Tasks
 from cardume.errors import Refused
-from cardume.storage.database import Write
+from cardume.storage.database import Reader, Write
 from cardume.storage.tables import agents
 from cardume.wire import codes
 from cardume.wire.events import EventType
@@ -91,10 +90,9 @@ class Changes:
         self._election.announce(self.tx, self._term)
 
 
-async def find(connection: AsyncConnection | Write, agent_id: str) -> Row[Any]:
+async def find(reader: Reader, agent_id: str) -> Row[Any]:
     """An agent's row. Raises `Refused`: 404."""
-    found = await connection.execute(AGENTS.where(agents.c.agent_id == agent_id))
-    row: Row[Any] | None = found.first()
+    row = (await reader.execute(AGENTS.where(agents.c.agent_id == agent_id))).first()
     if row is None:
         raise unknown(agent_id)
     return row

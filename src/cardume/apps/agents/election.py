@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Row, case, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
 from cardume.apps.agents.events import announce
@@ -20,7 +19,7 @@ from cardume.apps.agents.statuses import ACTIVE, INACTIVE
 from cardume.auth.identity import Identity
 from cardume.clock import Clock
 from cardume.errors import Refused
-from cardume.storage.database import Storage, Write
+from cardume.storage.database import Reader, Storage, Write
 from cardume.storage.tables import agents, terms
 from cardume.wire import codes
 from cardume.wire.events import EventType
@@ -148,12 +147,12 @@ async def _last(tx: Write) -> Row[Any] | None:
     return (await tx.execute(_LAST)).first()
 
 
-async def _view(connection: AsyncConnection | Write) -> ElectionView:
+async def _view(reader: Reader) -> ElectionView:
     # One statement, or a commit between two could show a leader without any candidate.
     last = _LAST.subquery()
     count = select(_CANDIDATES.scalar_subquery().label("candidates")).subquery()
     query = select(count, last).select_from(count).outerjoin(last, last.c.term.is_not(None))
-    row = (await connection.execute(query)).one()
+    row = (await reader.execute(query)).one()
     return {
         "leader_id": row.leader_id if row.term is not None and row.vacated_at is None else None,
         "term": row.term or 0,

@@ -30,7 +30,7 @@ from cardume.auth.identity import Identity, IdentityKind
 from cardume.errors import Refused
 from cardume.hub.hub import Hub
 from cardume.hub.schedule import LeaseTimer
-from cardume.storage.database import Storage, Write
+from cardume.storage.database import Reader, Storage, Write
 from cardume.storage.tables import tasks
 from cardume.wire import codes
 from cardume.wire.events import TASK_EVENTS
@@ -64,13 +64,8 @@ class Tasks:
 
     async def get(self, id: str) -> TaskView:
         """Raises `Refused`: 404."""
-        number = task_number(id)
         async with self._storage.read() as connection:
-            query = select(tasks).where(tasks.c.number == number)
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise _unknown(id)
-        return task_view(row)
+            return task_view(await _find(connection, id))
 
     async def find(
         self,
@@ -240,11 +235,11 @@ def _emit(tx: Write, row: Row[Any], old_status: str | None, reason: str | None) 
     return view
 
 
-async def _find(tx: Write, id: str) -> Row[Any]:
+async def _find(reader: Reader, id: str) -> Row[Any]:
     query = select(tasks).where(tasks.c.number == task_number(id))
-    row = (await tx.execute(query)).one_or_none()
+    row = (await reader.execute(query)).one_or_none()
     if row is None:
-        raise _unknown(id)
+        raise Refused(codes.NOT_FOUND, f"no task {id}")
     return row
 
 
@@ -266,7 +261,3 @@ def _check_owner(row: Row[Any], step: Step) -> None:
 
 def _deadline(row: Row[Any], now: float) -> float | None:
     return None if row.lease_seconds is None else now + row.lease_seconds
-
-
-def _unknown(id: str) -> Refused:
-    return Refused(codes.NOT_FOUND, f"no task {id}")

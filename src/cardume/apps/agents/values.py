@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json as stdlib
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from cardume.documents.values import as_json
 from cardume.transports.bodies import Name, Number
 from cardume.wire import json
 
@@ -16,21 +16,17 @@ MAX_VALUE = 16 * 1024
 WEEK = 7 * 86_400.0
 
 
-def _as_json(value: Any) -> Any:
-    """What passes the gate for bytes from outside, which FastAPI's decoder is not."""
-    try:
-        checked = json.parse(stdlib.dumps(value, allow_nan=False))
-    except RecursionError:
-        raise ValueError(f"nested deeper than {json.MAX_DEPTH}") from None
+def _small_json(value: Any) -> Any:
+    checked = as_json(value)
     if len(json.encode(checked)) > MAX_VALUE:
         raise ValueError(f"at most {MAX_VALUE} bytes of JSON")
     return checked
 
 
-JsonValue = Annotated[Any, AfterValidator(_as_json)]
+JsonValue = Annotated[Any, AfterValidator(_small_json)]
 """Anything that is JSON, of at most `MAX_VALUE` bytes."""
 
-JsonObject = Annotated[dict[str, Any], AfterValidator(_as_json)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_small_json)]
 """An object, as `JsonValue`."""
 
 Label = Annotated[Name, Field(max_length=64)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -118,10 +119,20 @@ class Aquarium:
                 retiring.cancel()
                 await self.commands.stop()
                 self.watch.stop()
+                # The database closes next. What is in the middle of a statement then, and is
+                # cancelled once more by the hub, can wait for ever for aiosqlite.
+                await asyncio.wait({sweeping, retiring})
 
     def status(self, device: Device) -> str:
         """A device's status; `unknown` while we hear nobody."""
         return device.state.status if self.hearing.is_up else "unknown"
+
+    def forget_device(self, device_id: str) -> None:
+        """A device was deleted: nothing of it is watched, sent or let in any more."""
+        self.devices.remove(device_id)
+        self.commands.forget(device_id)
+        self.watch.heard([device_id])
+        self.evict(device_id)
 
     def device_view(self, device: Device) -> DeviceView:
         return device_view(device, self.status(device))
@@ -132,7 +143,7 @@ class Aquarium:
         Raises:
             Refused: 404.
         """
-        devices = [device for device in self.devices.all() if device.aquarium_id == aquarium_id]
+        devices = self.devices.of(aquarium_id)
         async with self.storage.read() as connection:
             statuses = await self.statuses(connection, devices)
             views = [device_overview(*known) for known in zip(devices, statuses, strict=True)]

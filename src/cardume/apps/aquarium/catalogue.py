@@ -14,7 +14,7 @@ from cardume.alerts.lifecycle import Severity
 from cardume.alerts.rules import Rule, RuleState
 from cardume.apps.aquarium.views import channel_of
 from cardume.auth.identity import Identity
-from cardume.devices.registry import Registry
+from cardume.devices.registry import Device, Registry
 from cardume.errors import Refused
 from cardume.storage.database import Storage
 from cardume.storage.tables import alert_rules as rules_table
@@ -135,6 +135,33 @@ class Catalogue:
         everything = self.sees_all(identity)
         return [id for id in self.members if everything or self.is_member(identity, id)]
 
+    def chosen(self, identity: Identity, aquarium_id: int | None) -> set[int]:
+        """The aquarium that a list is asked for, or all that an identity may see.
+
+        Raises:
+            Refused: as `check_member`.
+        """
+        if aquarium_id is None:
+            return set(self.visible(identity))
+        self.check_member(identity, aquarium_id)
+        return {aquarium_id}
+
+    def device(self, identity: Identity, device_id: str) -> Device:
+        """A device that an identity may see: one of somebody else's aquarium looks like none.
+
+        Raises:
+            Refused: 404.
+        """
+        device = self.devices.get(device_id)
+        if device is None or not self.may_see(identity, device.aquarium_id):
+            raise Refused(codes.NOT_FOUND, "no such device")
+        return device
+
+    async def find_device(self, identity: Identity, device_id: str) -> Device:
+        """As `device`, and also one that a command has registered while we run."""
+        await self.devices.find(device_id)
+        return self.device(identity, device_id)
+
     # -- what -------------------------------------------------------------------------------
 
     def put_sensor(self, sensor: Sensor) -> None:
@@ -163,8 +190,10 @@ class Catalogue:
     def remove_rule(self, rule_id: int, *, keep_state: bool = False) -> None:
         known = self.rules.pop(rule_id, None)
         if known is not None:
-            alike = self._rules_by_metric[known.aquarium_id, known.rule.metric]
-            alike.remove(known)
+            place = (known.aquarium_id, known.rule.metric)
+            self._rules_by_metric[place].remove(known)
+            if not self._rules_by_metric[place]:
+                del self._rules_by_metric[place]
         if not keep_state:
             for key in [key for key in self.rule_states if key[0] == rule_id]:
                 del self.rule_states[key]
@@ -173,11 +202,8 @@ class Catalogue:
         return self._rules_by_metric.get((aquarium_id, metric), [])
 
     def remove_aquarium(self, aquarium_id: int) -> None:
-        """Forget an aquarium and all that was in it."""
+        """Forget an aquarium and all that was in it but devices."""
         self.members.pop(aquarium_id, None)
-        for device in self.devices.all():
-            if device.aquarium_id == aquarium_id:
-                self.devices.remove(device.device_id)
         for rule in [r for r in self.rules.values() if r.aquarium_id == aquarium_id]:
             self.remove_rule(rule.rule.id)
         for key in [key for key in self.sensors if key[0] == aquarium_id]:

@@ -93,7 +93,7 @@ class Commands:
         """
         await self._catalogue.devices.find(device_id)
         async with self._storage.write() as tx:
-            device = self.device(who, device_id)
+            device = self._catalogue.device(who, device_id)
             self._catalogue.check_writer(who, device.aquarium_id)
             known = None if body.id is None else await store.find(tx, device_id, body.id)
             if known is not None:
@@ -127,7 +127,7 @@ class Commands:
 
     async def get(self, who: Identity, device_id: str, id: str) -> CommandView:
         """Raises `Refused`: 404."""
-        device = self.device(who, device_id)
+        device = await self._catalogue.find_device(who, device_id)
         async with self._storage.read() as connection:
             row = await store.find(connection, device_id, id)
         if row is None:
@@ -141,17 +141,6 @@ class Commands:
         async with self._storage.read() as connection:
             rows = await store.page_of(connection, where, limit)
         return [(row.number, command_view(row, device.aquarium_id)) for row in rows]
-
-    def device(self, who: Identity, device_id: str) -> Device:
-        """A device of somebody else's aquarium looks like none.
-
-        Raises:
-            Refused: 404.
-        """
-        device = self._catalogue.devices.get(device_id)
-        if device is None or not self._catalogue.may_see(who, device.aquarium_id):
-            raise Refused(codes.NOT_FOUND, "no such device")
-        return device
 
     # -- what devices say -------------------------------------------------------------------
 

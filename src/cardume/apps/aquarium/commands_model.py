@@ -5,7 +5,6 @@ It is done when the device says so, not when its MQTT client has it: `sent` is o
 
 from __future__ import annotations
 
-import json as stdlib
 import re
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +14,7 @@ from sqlalchemy import Row
 from typing_extensions import TypedDict
 
 from cardume.documents.transitions import Transitions
+from cardume.documents.values import as_json
 from cardume.errors import Invalid
 from cardume.transports.bodies import Body, Name, Number
 from cardume.wire import json
@@ -46,14 +46,6 @@ _ID = r"[A-Za-z0-9_\-]{1,64}"
 _is_id = re.compile(_ID, re.ASCII).fullmatch
 
 
-def _as_json(value: Any) -> Any:
-    """What passes the gate for bytes from outside, which FastAPI's decoder is not."""
-    try:
-        return json.parse(stdlib.dumps(value, allow_nan=False))
-    except RecursionError:
-        raise ValueError(f"nested deeper than {json.MAX_DEPTH}") from None
-
-
 class NewCommand(Body):
     """`command` may be called `name` as well; `expires_in` is in seconds.
 
@@ -63,7 +55,7 @@ class NewCommand(Body):
     command: Annotated[Name, Field(max_length=64)] = Field(
         validation_alias=AliasChoices("command", "name")
     )
-    params: Annotated[dict[str, Any], AfterValidator(_as_json)] = Field(default_factory=dict)
+    params: Annotated[dict[str, Any], AfterValidator(as_json)] = Field(default_factory=dict)
     expires_in: Annotated[Number, Field(ge=1, le=LONGEST)] = EXPIRES_IN
     id: Annotated[str, Field(pattern=f"^{_ID}$")] | None = None
 

@@ -6,62 +6,39 @@ the database, and then `Unavailable` leaves the batch with the listener, unackno
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice, takewhile
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, select
 
 from cardume.apps.aquarium.catalogue import Catalogue
 from cardume.apps.aquarium.changes import Changes
 from cardume.apps.aquarium.commands import Commands
 from cardume.apps.aquarium.commands_model import CommandResult, decode_result
 from cardume.apps.aquarium.measurements import ReadingIds
+from cardume.apps.aquarium.redelivery import Names, Redelivery
 from cardume.clock import Clock
 from cardume.devices.liveness import Announcement, Event, LiveData, Withdrawal
 from cardume.devices.payloads import (
-    DecodedReadings,
     DeviceTopic,
     Signal,
     TopicKind,
     decode_availability,
-    decode_readings,
     decode_state,
-    identity_of,
     parse_topic,
-    reading_time,
 )
+from cardume.devices.readings import DecodedReadings, decode_readings, identity_of, reading_time
 from cardume.devices.registry import Device
 from cardume.errors import Invalid
 from cardume.hub.rejects import Rejects
 from cardume.mqtt.ports import Inbound
 from cardume.storage.database import Storage, Write
-from cardume.storage.statements import insert_or_replace
-from cardume.storage.tables import inflight
 
 logger = logging.getLogger("cardume.aquarium")
 
-_SETTLED = delete(inflight).where(
-    inflight.c.session == bindparam("of"), inflight.c.packet_id == bindparam("packet")
-)
-
-SETTLED_AFTER = 60.0
-SETTLED_KEPT = 32
-"""A message is remembered after its PUBACK, for written is not received: a device whose connection
-broke in between sends it again, be it after an hour without WiFi. So the last ones of a session
-stay, more than a client has under way (paho: 20), and all those of the last minute."""
-
-ABANDONED_AFTER = 7 * 86_400.0
-"""Seconds after which a message that was never acknowledged is not expected any more."""
-
 Heard = Callable[[Iterable[str], Mapping[int, float]], None]
 """Told which devices may have a new deadline, and when which alerts clear by themselves."""
-
-Names = dict[tuple[str, int], bytes]
-"""A digest by session and packet id: the name of a message that brought no other."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -104,7 +81,7 @@ class Ingest:
         self._alerts_room = alerts_room
         self._linked = linked
         self._ids = ReadingIds()
-        self._settled: dict[str, dict[int, float]] = {}
+        self._redelivery = Redelivery(storage, clock)
 
     async def __call__(self, batch: Sequence[Inbound]) -> None:
         """Keep a batch: one transaction, then its events.
@@ -117,19 +94,24 @@ class Ingest:
             return
         self._catalogue.devices.follow_clock()
         async with self._storage.write() as tx:
-            decoded, names = await self._without_redelivered(tx, decoded)
+            names: Names = {}
+            decoded = [await self._unless_held(tx, item, names) for item in decoded]
             changes = self.changes(tx)
             for item in decoded:
                 await self._apply(changes, item)
             await changes.store()
             await self._settle_commands(tx, changes, decoded)
-            await self._remember(tx, names)
+            await self._redelivery.remember(tx, names)
             heard = {item.device_id for item in decoded}
             tx.on_commit(lambda: self._heard(heard, changes.alarms.pending))
 
     def changes(self, tx: Write) -> Changes:
         """An empty set of changes in `tx`."""
         return Changes(tx, self._catalogue, self._ids, self._clock.now(), self._alerts_room)
+
+    async def forget_abandoned(self) -> None:
+        """Forget messages that were kept long ago and never came again."""
+        await self._redelivery.forget_abandoned()
 
     # -- understanding ----------------------------------------------------------------------
 
@@ -186,6 +168,13 @@ class Ingest:
         )
 
     # -- keeping ----------------------------------------------------------------------------
+
+    async def _unless_held(self, tx: Write, item: Decoded, names: Names) -> Decoded:
+        """A message without the readings in it that are stored already."""
+        if not (_is_nameless(item) and await self._redelivery.is_held(tx, item.message, names)):
+            return item
+        self.rejects.counts["redelivered"] += 1
+        return Decoded(item.message, item.device_id, item.event)
 
     async def _apply(self, changes: Changes, item: Decoded) -> None:
         if item.event is not None:
@@ -246,85 +235,6 @@ class Ingest:
             spoke = {i.device_id for i in waiting if isinstance(i.event, LiveData)}
             tx.on_commit(lambda: self._commands.heard(spoke | back, back))
 
-    # -- redelivery -------------------------------------------------------------------------
-
-    async def _without_redelivered(
-        self, tx: Write, decoded: list[Decoded]
-    ) -> tuple[list[Decoded], Names]:
-        """Leave out what is held under the same session, packet id and bytes; and all names.
-
-        Held by an earlier commit, or earlier in this batch: while the database was away, a
-        device may have come back and sent it again.
-        """
-        fresh: list[Decoded] = []
-        names: Names = {}
-        for item in decoded:
-            message, id = item.message, item.message.packet_id
-            if id is None or not _is_nameless(item):
-                fresh.append(item)
-                continue
-            name, digest = (message.session, id), _digest(message)
-            if message.dup and digest == (names.get(name) or await self._held(tx, name)):
-                self.rejects.counts["redelivered"] += 1
-                item = Decoded(message, item.device_id, item.event)
-            names[name] = digest
-            fresh.append(item)
-        return fresh, names
-
-    async def _held(self, tx: Write, name: tuple[str, int]) -> bytes | None:
-        query = select(inflight.c.digest).where(
-            inflight.c.session == name[0], inflight.c.packet_id == name[1]
-        )
-        digest: bytes | None = (await tx.execute(query)).scalar()
-        return digest
-
-    async def _remember(self, tx: Write, names: Names) -> None:
-        """Keep the names of this batch, and forget those that nobody will ask for again."""
-        if not names:
-            return
-        now = self._clock.now()
-        rows = [
-            {"session": session, "packet_id": id, "digest": digest, "at": now}
-            for (session, id), digest in names.items()
-        ]
-        await tx.execute(insert_or_replace(inflight), rows)
-        old = self._outlived(names)
-        if old:
-            await tx.execute(_SETTLED, [{"of": session, "packet": id} for session, id in old])
-        # Once we return they are acknowledged; a reused packet id starts its time anew.
-        tx.on_commit(lambda: self._settle(names, old))
-
-    def _outlived(self, names: Names) -> list[tuple[str, int]]:
-        until = self._clock.monotonic() - SETTLED_AFTER
-        old: list[tuple[str, int]] = []
-        for session in {session for session, _ in names}:
-            settled = self._settled.get(session, {})
-            beyond = islice(settled.items(), max(0, len(settled) - SETTLED_KEPT))
-            old += [
-                (session, id)
-                for id, at in takewhile(lambda item: item[1] <= until, beyond)
-                if (session, id) not in names
-            ]
-        return old
-
-    def _settle(self, names: Names, old: list[tuple[str, int]]) -> None:
-        now = self._clock.monotonic()
-        for session, id in old:
-            del self._settled[session][id]
-        for session, id in names:
-            settled = self._settled.setdefault(session, {})
-            settled.pop(id, None)
-            settled[id] = now
-
-    async def forget_abandoned(self) -> None:
-        """Delete what was committed long ago and never came again."""
-        until = self._clock.now() - ABANDONED_AFTER
-        async with self._storage.write() as tx:
-            await tx.execute(delete(inflight).where(inflight.c.at < until))
-        past = self._clock.monotonic() - ABANDONED_AFTER
-        for session in [s for s, held in self._settled.items() if max(held.values()) < past]:
-            del self._settled[session]
-
 
 def _is_nameless(item: Decoded) -> bool:
     """Whether a reading in it would be stored again if the message came again."""
@@ -335,9 +245,3 @@ def _is_nameless(item: Decoded) -> bool:
 
 def _is_birth(event: Event | None) -> bool:
     return isinstance(event, Announcement) and event.live and event.signal is Signal.ONLINE
-
-
-def _digest(message: Inbound) -> bytes:
-    digest = hashlib.blake2b(message.topic.encode(), digest_size=16)
-    digest.update(b"\0" + message.payload)
-    return digest.digest()

@@ -12,6 +12,7 @@ class Reason(IntEnum):
 
     SUCCESS = 0x00
     WITH_WILL = 0x04
+    NO_SUBSCRIBERS = 0x10
     NO_SUBSCRIPTION_EXISTED = 0x11
     UNSPECIFIED = 0x80
     MALFORMED = 0x81

@@ -16,7 +16,7 @@ _PROBE_AFTER: Final = 120
 class Wire(asyncio.BufferedProtocol):
     """Reads into a buffer that all connections share; gathers writes into one per loop turn.
 
-    Subclasses say what to do in `receive` and `writable`.
+    Subclasses say what to do in `receive`, and in `pause_writing` and `resume_writing`.
     """
 
     __slots__ = (

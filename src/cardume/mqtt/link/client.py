@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from cardume.errors import Invalid
+from cardume.mqtt.codec.reasons import REFUSED
+from cardume.mqtt.codec.reasons import Reason as Code
 from cardume.mqtt.link.ends import Ended, broken
 from cardume.mqtt.link.frames import Cutter, Message, TooBig
 from cardume.mqtt.link.url import BrokerAddress
@@ -25,9 +27,6 @@ LET_GO: Final = 2.0
 """Seconds that the last bytes may take to go out."""
 
 _PINGRESP: Final = b"\xd0\x00"
-_UNSUPPORTED_VERSION: Final = 0x84
-_TAKEN_OVER: Final = 0x8E
-_REFUSED: Final = 0x80
 
 
 class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +134,7 @@ class Conversation(asyncio.Protocol):
     ) -> None:
         self.answered = True
         if reason.is_failure:
-            wrong_version = reason.value == _UNSUPPORTED_VERSION
+            wrong_version = reason.value == Code.UNSUPPORTED_VERSION
             why = f"the broker refused us: {str(reason).lower()}"
             self.end(Ended(why, wrong_version=wrong_version))
             return
@@ -148,7 +147,7 @@ class Conversation(asyncio.Protocol):
         refused = [
             topic_filter
             for topic_filter, reason in zip(self._options.filters, reasons, strict=False)
-            if reason.value >= _REFUSED
+            if reason.value >= REFUSED
         ]
         if refused:
             names = ", ".join(refused)
@@ -160,7 +159,7 @@ class Conversation(asyncio.Protocol):
         self, _client: Any, _data: Any, flags: Any, reason: Reason, _properties: Any
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            taken_over = reason.value == _TAKEN_OVER
+            taken_over = reason.value == Code.TAKEN_OVER
             self.end(Ended(f"the broker sent us away: {str(reason).lower()}", taken_over))
         else:
             self.end(Ended(f"the connection broke: {str(reason).lower()}"))
@@ -173,6 +172,15 @@ class Conversation(asyncio.Protocol):
             answer.set_result(reason.value)
 
     # -- the link ---------------------------------------------------------------------------
+
+    async def enter(self, within: float) -> bool:
+        """Wait for the subscription, for so many seconds; False: this has ended without it."""
+        either: set[asyncio.Future[Any]] = {self.subscribed, self.ended}
+        await asyncio.wait(either, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        if self.subscribed.done():
+            return True
+        self.end(Ended("the broker took our connection and did not answer"))
+        return False
 
     def settle(self, message: Inbound, kept: bool) -> None:
         """Acknowledge what is kept. Not after the end: on the next connection its packet id may
@@ -195,7 +203,7 @@ class Conversation(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def publish(
-        self, topic: str, payload: bytes, qos: int, expiry: float | None, *, retain: bool
+        self, topic: str, payload: bytes, qos: int, expiry: float | None
     ) -> asyncio.Future[int] | None:
         """Hand a message to the broker: the reason code of its PUBACK (0 at QoS 0), if one comes.
 
@@ -203,7 +211,7 @@ class Conversation(asyncio.Protocol):
         """
         if self.ended.done() or not self.subscribed.done():
             return None
-        packet_id = self._paho.send(topic, payload, qos, expiry, retain=retain)
+        packet_id = self._paho.send(topic, payload, qos, expiry)
         self._wire.flush()
         if packet_id is None:
             return None

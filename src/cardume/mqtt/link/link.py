@@ -13,11 +13,12 @@ import logging
 import random
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from cardume.clock import Clock
 from cardume.errors import Invalid
 from cardume.hub.rejects import Rejects
+from cardume.mqtt.codec.reasons import REFUSED, Reason
 from cardume.mqtt.faults import Faults
 from cardume.mqtt.intake import Intake
 from cardume.mqtt.link.client import ANSWER_WITHIN, Conversation, LinkOptions
@@ -32,9 +33,6 @@ from cardume.mqtt.topics import valid_topic
 log = logging.getLogger("cardume.mqtt")
 
 TEND_EVERY: Final = 1.0
-_NOBODY: Final = 0x10
-_REFUSED: Final = 0x80
-"""Reason codes of a PUBACK (MQTT 5 §3.4.2.1): no matching subscribers; and from here on, no."""
 
 Protocol = Literal["auto", "5", "3.1.1"]
 
@@ -150,15 +148,16 @@ class Link:
         conversation = self._conversation
         if conversation is None:
             return Delivery.NO_SESSION
-        answer = conversation.publish(topic, payload, min(qos, 1), expiry, retain=False)
+        answer = conversation.publish(topic, payload, min(qos, 1), expiry)
         if answer is None:
             return Delivery.NO_SESSION
         await asyncio.wait({answer}, timeout=patience)
         if not answer.done() or answer.cancelled():
             return Delivery.SENT
-        if answer.result() >= _REFUSED:
+        if answer.result() >= REFUSED:
             return Delivery.REJECTED
-        return Delivery.NO_SESSION if answer.result() == _NOBODY else Delivery.SENT
+        unheard = answer.result() == Reason.NO_SUBSCRIBERS  # MQTT 5 §3.4.2.1
+        return Delivery.NO_SESSION if unheard else Delivery.SENT
 
     def stats(self) -> LinkStats:
         conversation = self._conversation
@@ -222,13 +221,9 @@ class Link:
         if isinstance(conversation, Ended):
             return conversation
         self._conversation = conversation
-        hears, ended = conversation.subscribed, conversation.ended
+        ended = conversation.ended
         try:
-            either: set[asyncio.Future[Any]] = {hears, ended}
-            first = asyncio.FIRST_COMPLETED
-            await asyncio.wait(either, timeout=self._answer_within, return_when=first)
-            if not hears.done():
-                conversation.end(Ended("the broker took our connection and did not answer"))
+            if not await conversation.enter(self._answer_within):
                 self._choose_version(conversation)
                 return ended.result()
             self._heard(conversation)

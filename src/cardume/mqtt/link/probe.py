@@ -12,6 +12,7 @@ import secrets
 import ssl
 from typing import Any
 
+from cardume.mqtt.codec.reasons import REFUSED
 from cardume.mqtt.link.client import Conversation, LinkOptions
 from cardume.mqtt.link.dial import dial
 from cardume.mqtt.link.ends import Ended
@@ -21,9 +22,6 @@ from cardume.mqtt.link.url import BrokerAddress
 ANSWER_WITHIN = 5.0
 ECHO_WITHIN = 3.0
 """Seconds in which what we say has to come back."""
-
-_REFUSED = 0x80
-"""From this reason code on a PUBACK (MQTT 5 §3.4.2.1) is a no."""
 
 
 class _Ears:
@@ -98,7 +96,7 @@ async def _say(
     conversation = await _enter(address, tls, options, ears, v5=v5)
     if isinstance(conversation, Ended):
         return conversation.why
-    answer = conversation.publish(topic, word, 1, ECHO_WITHIN, retain=False)
+    answer = conversation.publish(topic, word, 1, ECHO_WITHIN)
     either: set[asyncio.Future[Any]] = {ears.heard, conversation.ended}
     await asyncio.wait(either, timeout=ECHO_WITHIN, return_when=asyncio.FIRST_COMPLETED)
     ended = conversation.ended.done()
@@ -117,7 +115,7 @@ async def _say(
 def _is_refused(answer: asyncio.Future[int] | None) -> bool:
     if answer is None or answer.cancelled() or not answer.done():
         return False
-    return answer.result() >= _REFUSED
+    return answer.result() >= REFUSED
 
 
 async def _enter(
@@ -132,9 +130,5 @@ async def _enter(
     conversation = await dial(address, options, ears, tls, v5=v5)
     if isinstance(conversation, Ended):
         return conversation
-    either: set[asyncio.Future[Any]] = {conversation.subscribed, conversation.ended}
-    await asyncio.wait(either, timeout=ANSWER_WITHIN, return_when=asyncio.FIRST_COMPLETED)
-    if conversation.subscribed.done():
-        return conversation
-    conversation.end(Ended("the broker took our connection and did not answer"))
-    return conversation.ended.result()
+    entered = await conversation.enter(ANSWER_WITHIN)
+    return conversation if entered else conversation.ended.result()

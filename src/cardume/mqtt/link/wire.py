@@ -108,15 +108,13 @@ class Paho(Client):
         fresh = not self._persistent
         self.connect(address.host, address.port, keepalive, clean_start=fresh, properties=wishes)
 
-    def send(
-        self, topic: str, payload: bytes, qos: int, expiry: float | None, *, retain: bool
-    ) -> int | None:
+    def send(self, topic: str, payload: bytes, qos: int, expiry: float | None) -> int | None:
         """Publish; its packet id, or None if that cannot be now."""
         wishes = None
         if self._v5 and expiry is not None:
             wishes = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             wishes.MessageExpiryInterval = max(1, round(expiry))
-        sent = self.publish(topic, payload, qos, retain, wishes)
+        sent = self.publish(topic, payload, qos, properties=wishes)
         return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def _create_socket(self) -> Any:

@@ -54,13 +54,13 @@ class Shelf:
         return True
 
     def _has_room(self, parcel: Parcel) -> bool:
-        limits, room = self._depot.limits, self._depot.room
+        limits = self._depot.limits
         # At QoS 0 it waits for the connection, whose transport holds a part of its bound already.
         most = limits.session_bytes if parcel.qos else limits.outbound // 2
         return (
             len(self._backlog or ()) < limits.session_messages
             and self._weight + parcel.weight <= most
-            and room.used + parcel.weight <= room.limit
+            and self._depot.room.has(parcel.weight)
         )
 
     def _take(self, parcel: Parcel) -> bool:

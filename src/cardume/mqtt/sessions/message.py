@@ -41,9 +41,13 @@ class Quota:
         self.limit = limit
         self.used = 0
 
+    def has(self, amount: int) -> bool:
+        """Whether so much is left."""
+        return self.used + amount <= self.limit
+
     def take(self, amount: int) -> bool:
         """Whether it was still there to be taken."""
-        if self.used + amount > self.limit:
+        if not self.has(amount):
             return False
         self.used += amount
         return True

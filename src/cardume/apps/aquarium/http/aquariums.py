@@ -93,13 +93,12 @@ async def get_aquarium(
 async def update_aquarium(
     aquarium_id: int, body: AquariumPatch, app: CurrentAquarium, who: CurrentIdentity
 ) -> AquariumView:
-    app.catalogue.check_owner(who, aquarium_id)
     values = body.model_dump(exclude_unset=True)
-    if values:
-        async with app.storage.write() as tx:
-            await tx.execute(
-                update(aquariums).where(aquariums.c.id == aquarium_id).values(**values)
-            )
+    async with app.storage.write() as tx:
+        app.catalogue.check_owner(who, aquarium_id)
+        if values:
+            same = aquariums.c.id == aquarium_id
+            await tx.execute(update(aquariums).where(same).values(**values))
     return await get_aquarium(aquarium_id, app, who)
 
 
@@ -205,11 +204,9 @@ def _created(catalogue: Catalogue, aquarium_id: int, owner: str, kind: Kind) -> 
 
 
 def _deleted(app: Aquarium, aquarium_id: int) -> None:
-    gone = [d.device_id for d in app.devices.all() if d.aquarium_id == aquarium_id]
+    for device in app.devices.of(aquarium_id):
+        app.forget_device(device.device_id)
     app.catalogue.remove_aquarium(aquarium_id)
-    app.watch.heard(gone)
-    for device_id in gone:
-        app.evict(device_id)
     app.hub.close_channel(channel_of(aquarium_id), codes.NOT_AVAILABLE_CLOSE)
 
 

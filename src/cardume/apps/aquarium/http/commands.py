@@ -44,8 +44,8 @@ async def list_commands(
     cursor: Cursor = None,
 ) -> Page[CommandView]:
     """The newest first. `open` is queued or sent."""
-    await app.devices.find(device_id)
-    device, before = app.commands.device(who, device_id), position(cursor, int)
+    device = await app.catalogue.find_device(who, device_id)
+    before = position(cursor, int)
     where = [device_commands.c.device_id == device_id]
     if before is not None:
         where.append(device_commands.c.number < before)
@@ -62,5 +62,4 @@ async def list_commands(
 async def get_command(
     device_id: str, command_id: str, app: CurrentAquarium, who: CurrentIdentity
 ) -> CommandView:
-    await app.devices.find(device_id)
     return await app.commands.get(who, device_id, command_id)

@@ -15,10 +15,8 @@ from cardume.alerts.lifecycle import ClearReason
 from cardume.apps.aquarium.app import Aquarium, CurrentAquarium
 from cardume.apps.aquarium.statuses import DeviceStatusView
 from cardume.apps.aquarium.views import DeviceView
-from cardume.auth.identity import Identity
 from cardume.auth.secrets import new_key
 from cardume.devices.names import DEVICE_ID
-from cardume.devices.registry import Device
 from cardume.devices.store import events_of, register
 from cardume.errors import Refused
 from cardume.storage.tables import alerts, devices
@@ -80,12 +78,8 @@ async def list_devices(
     """The devices of the aquariums you may see."""
     after = position(cursor, str) or ""
     await app.devices.discover()
-    if aquarium_id is not None:
-        app.catalogue.check_member(who, aquarium_id)
-        visible = {aquarium_id}
-    else:
-        visible = set(app.catalogue.visible(who))
-    seen = [d for d in app.devices.all() if d.aquarium_id in visible and d.device_id > after]
+    chosen = app.catalogue.chosen(who, aquarium_id)
+    seen = [d for d in app.devices.all() if d.aquarium_id in chosen and d.device_id > after]
     seen.sort(key=lambda device: device.device_id)
     views = [app.device_view(device) for device in seen[: limit + 1]]
     return page(views, limit, lambda device: device["device_id"])
@@ -117,7 +111,7 @@ async def register_device(
 
 @router.get("/{device_id}")
 async def get_device(device_id: str, app: CurrentAquarium, who: CurrentIdentity) -> DeviceView:
-    return app.device_view(await _device(app, who, device_id))
+    return app.device_view(await app.catalogue.find_device(who, device_id))
 
 
 @router.patch("/{device_id}")
@@ -125,28 +119,30 @@ async def update_device(
     device_id: str, body: DevicePatch, app: CurrentAquarium, who: CurrentIdentity
 ) -> DeviceView:
     """Members that are sent are changed, also to null. A new interval counts at once."""
-    app.catalogue.check_writer(who, (await _device(app, who, device_id)).aquarium_id)
     sent = body.model_dump(exclude_unset=True)
     values = {_COLUMNS[name]: value for name, value in sent.items()}
-    if values:
-        async with app.storage.write() as tx:
-            await tx.execute(
-                update(devices).where(devices.c.device_id == device_id).values(**values)
-            )
+    await app.devices.find(device_id)
+    async with app.storage.write() as tx:
+        device = app.catalogue.device(who, device_id)
+        app.catalogue.check_writer(who, device.aquarium_id)
+        if values:
+            same = devices.c.device_id == device_id
+            await tx.execute(update(devices).where(same).values(**values))
             tx.on_commit(lambda: _changed(app, device_id, values))
-    return app.device_view(await _device(app, who, device_id))
+    return app.device_view(await app.catalogue.find_device(who, device_id))
 
 
 @router.delete("/{device_id}", status_code=204)
 async def delete_device(device_id: str, app: CurrentAquarium, who: CurrentIdentity) -> None:
     """Its readings stay with the aquarium; its key opens nothing any more."""
-    device = await _device(app, who, device_id)
-    app.catalogue.check_owner(who, device.aquarium_id)
+    await app.devices.find(device_id)
     async with app.storage.write() as tx:
+        device = app.catalogue.device(who, device_id)
+        app.catalogue.check_owner(who, device.aquarium_id)
         changes = app.ingest.changes(tx)
         await changes.alarms.clear_all(ClearReason.DEVICE_DELETED, alerts.c.device_id == device_id)
         await tx.execute(delete(devices).where(devices.c.device_id == device_id))
-        tx.on_commit(lambda: _removed(app, device_id))
+        tx.on_commit(lambda: app.forget_device(device_id))
 
 
 @router.get("/{device_id}/status")
@@ -154,7 +150,7 @@ async def get_status(
     device_id: str, app: CurrentAquarium, who: CurrentIdentity
 ) -> DeviceStatusView:
     """Alive, silent, asleep; since when, why, and when its silence will mean something."""
-    device = await _device(app, who, device_id)
+    device = await app.catalogue.find_device(who, device_id)
     async with app.storage.read() as connection:
         return (await app.statuses(connection, [device]))[0]
 
@@ -168,7 +164,7 @@ async def list_events(
     cursor: Cursor = None,
 ) -> Page[DeviceEvent]:
     """Stored transitions, the newest first."""
-    await _device(app, who, device_id)
+    await app.catalogue.find_device(who, device_id)
     before = position(cursor, int)
     async with app.storage.read() as connection:
         rows = await events_of(connection, device_id, before, limit + 1)
@@ -191,23 +187,8 @@ async def list_events(
 _COLUMNS = {"name": "name", "expected_interval_seconds": "expected_interval"}
 
 
-async def _device(app: Aquarium, who: Identity, device_id: str) -> Device:
-    """A device of somebody else's aquarium looks like none."""
-    device = await app.devices.find(device_id)
-    if device is None or not app.catalogue.may_see(who, device.aquarium_id):
-        raise Refused(codes.NOT_FOUND, "no such device")
-    return device
-
-
 def _changed(app: Aquarium, device_id: str, values: dict[str, object]) -> None:
     device = app.devices.get(device_id)
     if device is not None:
         app.devices.put(msgspec.structs.replace(device, **values))
         app.watch.heard([device_id])
-
-
-def _removed(app: Aquarium, device_id: str) -> None:
-    app.devices.remove(device_id)
-    app.commands.forget(device_id)
-    app.watch.heard([device_id])
-    app.evict(device_id)

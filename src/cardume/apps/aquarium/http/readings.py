@@ -14,7 +14,7 @@ from cardume.apps.aquarium.measurements import MAX_SENSORS
 from cardume.apps.aquarium.series import History, Series, pages
 from cardume.apps.aquarium.views import reading_event
 from cardume.devices.names import METRIC
-from cardume.devices.payloads import AHEAD_MAX
+from cardume.devices.readings import AHEAD_MAX
 from cardume.errors import Refused
 from cardume.transports.bodies import Body, Number
 from cardume.transports.fastapi import CurrentIdentity

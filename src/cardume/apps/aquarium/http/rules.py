@@ -84,11 +84,9 @@ async def list_rules(
 ) -> Page[RuleView]:
     """The rules of the aquariums you may see."""
     after = position(cursor, int) or 0
-    visible = {aquarium_id} if aquarium_id is not None else set(app.catalogue.visible(who))
-    if aquarium_id is not None:
-        app.catalogue.check_member(who, aquarium_id)
+    chosen = app.catalogue.chosen(who, aquarium_id)
     held = sorted(app.catalogue.rules.items())
-    found = [_view(r) for id, r in held if id > after and r.aquarium_id in visible]
+    found = [_view(r) for id, r in held if id > after and r.aquarium_id in chosen]
     return page(found[: limit + 1], limit, lambda rule: rule["id"])
 
 
