@@ -22,7 +22,6 @@ class Browser(asyncio.Protocol):
     def __init__(self, path: str, crew: Browsers) -> None:
         self.readings = 0
         self.total = 0
-        self.superseded = 0
         self.greeted = asyncio.get_running_loop().create_future()
         self._path = path
         self._crew = crew

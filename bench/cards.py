@@ -1,7 +1,7 @@
 """Measures cards that are moved at once: how long, and whether all viewers end with one order.
 
-    python3 run.py bench is about readings; this one is started by itself:
-    .venv/bin/python bench/cards.py --moves 500 --viewers 100
+    python3 run.py bench cards                              500 moves, 100 viewers
+    python3 run.py bench cards --moves 50 --viewers 10      shortly
 
 A fresh server, one card for each mover, all in one column. Every mover has a WebSocket of its own,
 and all of them send one `move_card` at the same moment, to a place picked at random. Viewers hear
@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import json
 import random
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -169,11 +168,8 @@ def _round(name: str, server: House, crowd: Peer, orders: list[Json], kept: int)
 
 def _stored(server: House) -> dict[str, int]:
     """Versions by id, in the order of the column."""
-    connection = sqlite3.connect(f"file:{server.database}?mode=ro", uri=True)
-    try:
-        return dict(connection.execute("SELECT card_id, version FROM cards ORDER BY position"))
-    finally:
-        connection.close()
+    rows = server.rows("SELECT card_id, version FROM cards ORDER BY position")
+    return {id: version for id, version in rows}
 
 
 def _random_moves(ids: list[str], chance: random.Random) -> list[Json]:

@@ -1,7 +1,7 @@
 """Measures the log of an execution: how fast one runner writes it, what that costs, who sees it.
 
-    .venv/bin/python bench/executions.py                    1,000,000 lines, about a minute
-    .venv/bin/python bench/executions.py --lines 100000
+    python3 run.py bench executions                         1,000,000 lines, about a minute
+    python3 run.py bench executions --lines 100000
 
 A fresh server and one runner that posts batches over one HTTP connection, as fast as they are
 answered: first with nobody there, then with one live viewer. Then somebody comes late: the

@@ -19,15 +19,13 @@ from __future__ import annotations
 import argparse
 import time
 from array import array
-from pathlib import Path
 from statistics import median
 
-import table
-from floor import send_floor
-from guests import KINDS, Guests, Kind, Visit
-from house import MIB, House, house
-from peer import Peer, peer
-from speaker import KEY, Speaker
+from dialects import FLOOR, WHOLE, Figures, options, run, stage
+from guests import Kind, Visit
+from house import MIB, House
+from peer import Peer
+from speaker import Speaker
 
 TEXT = "x" * 16_384
 WINDOW = 65_536
@@ -37,29 +35,23 @@ RATE = 40.0
 
 IN_THE_END = "MiB more in the end"
 
-Figures = dict[str, float]
-
 
 def measure(given: argparse.Namespace, kind: Kind) -> Figures:
     """Some pairs on a fresh server."""
-    with house(given.folder, CARDUME_API_KEY=KEY) as server, peer(Guests) as guests:
-        floor = send_floor()
-        aquarium = server.register(1)[0].aquarium_id
-        speaker = Speaker(server, aquarium)
-        speaker.say(TEXT)
-        token = server.signer.mint("reader", ttl=86_400.0, aquariums=[aquarium])
+    with stage(given.folder, TEXT) as (server, guests, speaker, floor):
+        token = server.signer.mint("reader", ttl=86_400.0, aquariums=[speaker.aquarium])
         place = (speaker.epoch, speaker.offset)
-        visit = Visit(kind, server.port, aquarium, *place, missed=0, window=WINDOW)
+        visit = Visit(kind, server.port, speaker.aquarium, *place, missed=0, window=WINDOW)
         came = guests.ask("come", visit=visit, tokens=[token] * given.readers)
         party = Party(server, guests, speaker, given.seconds)
         # The first one is warm: buffers have grown, and history is full of these readings.
         pairs = [party.pair(number) for number in range(given.pairs + 1)][1:]
         figures = {name: median(pair[name] for pair in pairs) for name in pairs[0]}
-        whole = all(pair["all whole"] for pair in pairs) and figures[IN_THE_END] < 1
+        whole = all(pair[WHOLE] for pair in pairs) and figures[IN_THE_END] < 1
         return {
             **figures,
-            "all whole": float(not came["faults"] and whole),
-            "send() floor µs": floor,
+            WHOLE: float(not came["faults"] and whole),
+            FLOOR: floor,
         }
 
 
@@ -92,7 +84,7 @@ class Party:
             "cut after s (0: not yet)": self.left_after,
             "MiB more at most": (self.peak - before) / MIB,
             IN_THE_END: (self._server.memory() - before) / MIB,
-            "all whole": float(
+            WHOLE: float(
                 not free["faults"]
                 and not frozen["faults"]
                 and self.left_after > 0
@@ -130,21 +122,13 @@ class Party:
 
 def main() -> None:
     """Run it, print markdown; exit with 1 where it is not whole."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = options(__doc__)
     parser.add_argument("--readers", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each half of a pair")
-    parser.add_argument("--dialect", choices=KINDS, action="append")
-    parser.add_argument("--folder", type=Path, help="where the temporary database goes")
     given = parser.parse_args()
-    kinds = given.dialect or KINDS
-    runs = {kind: measure(given, kind) for kind in kinds}
-    print(f"{given.readers} readers, {RATE:g} readings a second; median of {given.pairs} pairs\n")
-    table.head([*runs[kinds[0]]], before=["dialect"])
-    for kind, run in runs.items():
-        table.row(run, before=[kind])
-    raise SystemExit(0 if all(run["all whole"] for run in runs.values()) else 1)
+    title = f"{given.readers} readers, {RATE:g} readings a second; median of {given.pairs} pairs"
+    run(given, measure, title)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import psutil
 
 from cardume.auth.signer import TokenSigner
 from cardume.clock import SystemClock
+from contest.process import stop
 
 MIB = 1 << 20
 _UP = re.compile(r"http://[^:]+:(\d+)/(?:, MQTT on [^:]+:(\d+))?(?:, with TLS on [^:]+:(\d+))?")
@@ -33,9 +34,6 @@ class Device:
     device_id: str
     key: str
     aquarium_id: int
-
-
-_DROPPED = "cardume_dropped_total "
 
 
 class House:
@@ -69,11 +67,15 @@ class House:
         return self._process.num_fds()
 
     def superseded(self) -> int:
-        """Queued readings that a newer one took the place of, as `/metrics` says it."""
+        """Queued readings that a newer one took the place of."""
+        return self.counted("cardume_dropped_total")
+
+    def counted(self, series: str) -> int:
+        """A counter of `/metrics`, by its name with its labels; 0 where it is not there."""
         headers = {"Authorization": f"Bearer {self.token}"}
         answer = httpx2.get(f"http://127.0.0.1:{self.port}/metrics", headers=headers)
         answer.raise_for_status()
-        lines = (each for each in answer.text.splitlines() if each.startswith(_DROPPED))
+        lines = (each for each in answer.text.splitlines() if each.startswith(f"{series} "))
         return int(float(next(lines, "0").rpartition(" ")[2]))
 
     def register(self, aquariums: int, devices_each: int = 1) -> list[Device]:
@@ -103,6 +105,18 @@ class House:
             return connection.execute(query).fetchall()
         finally:
             connection.close()
+
+
+def sums(
+    devices: Iterable[Device], by_device: Mapping[str, tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """What `House.stored` answers, once all is stored that devices sent."""
+    found: dict[int, tuple[int, int]] = {}
+    for device in devices:
+        count, total = by_device[device.device_id]
+        before = found.get(device.aquarium_id, (0, 0))
+        found[device.aquarium_id] = (before[0] + count, before[1] + total)
+    return found
 
 
 def _postgres() -> str | None:
@@ -167,9 +181,4 @@ def house(
         try:
             yield House(process, Path(name), signer)
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, within=20)

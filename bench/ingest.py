@@ -23,7 +23,7 @@ import table
 from browsers import Browsers
 from floor import send_floor
 from gadgets import VARIANTS, Gadgets
-from house import MIB, Device, House, house
+from house import MIB, Device, House, house, sums
 from peer import Peer, peer
 
 AQUARIUMS = 100
@@ -141,11 +141,7 @@ def _is_exact(
 
     What the server says that it superseded for readers who were behind is missing, and no more.
     """
-    aquarium_of = {device.device_id: device.aquarium_id for device in devices}
-    wanted: dict[int, tuple[int, int]] = {}
-    for device_id, (count, total) in sent["by_device"].items():
-        before = wanted.get(aquarium_of[device_id], (0, 0))
-        wanted[aquarium_of[device_id]] = (before[0] + count, before[1] + total)
+    wanted = sums(devices, sent["by_device"])
     short = [
         (wanted[id][0] - count, wanted[id][1] - total)
         for id, browsers in got["by_aquarium"].items()

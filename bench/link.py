@@ -19,10 +19,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,11 +27,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import table
+from contest import install
+from contest.process import free_port, running
 from gadgets import Gadgets
-from house import Device, House, house
+from house import Device, House, house, sums
 from peer import Peer, peer
 
-PROGRAM = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 WINDOW = 50
 OUTAGE = 600.0
 FLEET = 1000
@@ -51,22 +49,15 @@ Figures = dict[str, float]
 @contextmanager
 def broker() -> Iterator[int]:
     """A mosquitto on a free port, that keeps whatever is queued; its port."""
-    if PROGRAM is None:
+    program, port = install.program("mosquitto"), free_port()
+    if program is None:
         raise SystemExit("mosquitto is not installed")
-    with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with tempfile.TemporaryDirectory() as folder:
         lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0"]
         file = Path(folder) / "mosquitto.conf"
         file.write_text("\n".join(lines) + "\n")
-        running = subprocess.Popen([PROGRAM, "-c", str(file)], stderr=subprocess.DEVNULL)
-        try:
-            _wait(lambda: _answers(port))
+        with running([program, "-c", str(file)], port, Path(folder)):
             yield port
-        finally:
-            running.terminate()
-            running.wait()
 
 
 @contextmanager
@@ -165,25 +156,12 @@ def _late_ones(server: House, began: float, seconds: float) -> float:
 
 
 def _is_exact(server: House, devices: list[Device], by_device: dict[str, tuple[int, int]]) -> bool:
-    wanted: dict[int, tuple[int, int]] = {}
-    for device in devices:
-        count, total = by_device[device.device_id]
-        before = wanted.get(device.aquarium_id, (0, 0))
-        wanted[device.aquarium_id] = (before[0] + count, before[1] + total)
-    return server.stored() == wanted
+    return server.stored() == sums(devices, by_device)
 
 
 def _count(server: House) -> int:
     (row,) = server.rows("SELECT count(*) FROM readings")
     return int(row[0])
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1.0).close()
-    except OSError:
-        return False
-    return True
 
 
 def _wait(condition: Callable[[], bool]) -> None:

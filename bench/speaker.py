@@ -19,7 +19,9 @@ class Speaker:
         self._api = httpx2.Client(
             base_url=f"http://127.0.0.1:{server.port}", headers={"X-API-Key": KEY}
         )
+        self._server = server
         self._admin = {"Authorization": f"Bearer {server.token}"}
+        self.aquarium = aquarium
         self._channel = f"aquarium:{aquarium}"
         self.epoch = ""
         self.offset = 0
@@ -34,12 +36,8 @@ class Speaker:
         self.epoch, self.offset = place["epoch"], place["offset"]
 
     def closes(self, code: int) -> int:
-        """How many connections the server has closed with `code`, as `/metrics` says it."""
-        answer = self._api.get("/metrics")
-        answer.raise_for_status()
-        wanted = f'cardume_closes_total{{code="{code}"}} '
-        lines = (line for line in answer.text.splitlines() if line.startswith(wanted))
-        return int(float(next(lines, "0").rpartition(" ")[2]))
+        """How many connections the server has closed with `code`."""
+        return self._server.counted(f'cardume_closes_total{{code="{code}"}}')
 
     def audience(self) -> int:
         """How many connections the hub has now."""

@@ -16,31 +16,24 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from msgspec.structs import replace
 
-import table
-from floor import send_floor
-from guests import KINDS, Guests, Kind, Visit
-from house import MIB, House, house
-from peer import Peer, peer
-from speaker import KEY, Speaker
+from dialects import FLOOR, WHOLE, Figures, options, run, stage
+from guests import Kind, Visit
+from house import MIB, House
+from peer import Peer
+from speaker import Speaker
 
 TEXT = "x" * 150
-
-Figures = dict[str, float]
 
 
 def measure(given: argparse.Namespace, kind: Kind) -> Figures:
     """Some storms on a fresh server."""
-    with house(given.folder, CARDUME_API_KEY=KEY) as server, peer(Guests) as guests:
-        floor = send_floor()
-        aquarium = server.register(1)[0].aquarium_id
-        speaker = Speaker(server, aquarium)
-        speaker.say(TEXT)
+    with stage(given.folder, TEXT) as (server, guests, speaker, floor):
+        aquarium = speaker.aquarium
         tokens = [
             server.signer.mint(f"user{number}", ttl=86_400.0, aquariums=[aquarium])
             for number in range(given.clients)
@@ -48,7 +41,7 @@ def measure(given: argparse.Namespace, kind: Kind) -> Figures:
         place = (speaker.epoch, speaker.offset)
         storm = Storm(server, guests, tokens)
         visit = Visit(kind, server.port, aquarium, *place, missed=0, at_once=given.at_once)
-        return storm.measure(visit, speaker, given) | {"send() floor µs": floor}
+        return storm.measure(visit, speaker, given) | {FLOOR: floor}
 
 
 class Storm:
@@ -79,7 +72,7 @@ class Storm:
             "KiB/connection": (full - empty) / len(self._tokens) / 1024,
             "MiB more in the end": (self._server.memory() - full) / MIB,
             "turned away": sum(storm["refused"] for storm in storms),
-            "all whole": float(not any(storm["faults"] for storm in [quiet, *storms])),
+            WHOLE: float(not any(storm["faults"] for storm in [quiet, *storms])),
         }
 
     def _come(self, visit: Visit) -> dict[str, Any]:
@@ -101,22 +94,14 @@ class Storm:
 
 def main() -> None:
     """Run it, print markdown; exit with 1 where a client was told too little or too much."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = options(__doc__)
     parser.add_argument("--clients", type=int, default=5000)
     parser.add_argument("--storms", type=int, default=5)
     parser.add_argument("--missed", type=int, default=10)
     parser.add_argument("--at-once", type=int, default=256, help="handshakes under way")
-    parser.add_argument("--dialect", choices=KINDS, action="append")
-    parser.add_argument("--folder", type=Path, help="where the temporary database goes")
     given = parser.parse_args()
-    kinds = given.dialect or KINDS
-    runs = {kind: measure(given, kind) for kind in kinds}
-    print(f"{given.clients} clients, {given.missed} missed; median of {given.storms} storms\n")
-    table.head([*runs[kinds[0]]], before=["dialect"])
-    for kind, run in runs.items():
-        table.row(run, before=[kind])
-    raise SystemExit(0 if all(run["all whole"] for run in runs.values()) else 1)
+    title = f"{given.clients} clients, {given.missed} missed; median of {given.storms} storms"
+    run(given, measure, title)
 
 
 if __name__ == "__main__":

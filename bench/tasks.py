@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sqlite3
 import time
 from collections import Counter
 from functools import partial
@@ -183,13 +182,9 @@ def _measured(
 
 def _stored(server: House) -> int:
     """How many tasks are completed, each after one assignment."""
-    connection = sqlite3.connect(f"file:{server.database}?mode=ro", uri=True)
-    try:
-        query = "SELECT count(*) FROM tasks WHERE status = 'completed' AND attempts = 1"
-        (count,) = connection.execute(query).fetchone()
-        return int(count)
-    finally:
-        connection.close()
+    query = "SELECT count(*) FROM tasks WHERE status = 'completed' AND attempts = 1"
+    ((count,),) = server.rows(query)
+    return int(count)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -62,12 +62,17 @@ def running(
             _await_port(process, port, said)
             yield psutil.Process(process.pid)
         finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, within=5)
+
+
+def stop(process: subprocess.Popen[Any], *, within: float) -> None:
+    """End it; by force, where it is still there after so many seconds."""
+    process.terminate()
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _await_port(process: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
