@@ -219,10 +219,9 @@ async def test_it_gives_up_and_says_so() -> None:
 async def test_a_server_that_never_answers_costs_the_timeout_and_no_more() -> None:
     with faulty(Reply(heard_only=True)) as server:
         client = HubClient(server.url, API_KEY, timeout=0.3, retries=5)
-        begun = time.monotonic()
         with pytest.raises(Unavailable):
             await client.publish("room:1", data=1)
-        assert time.monotonic() - begun < 2
+        assert len(server.asked) <= 1  # there was no time for another
         server.gone.set()
         await client.aclose()
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,27 @@ class Result:
 
 
 Run = Callable[..., Result]
+
+Gate = Callable[[int], str]
+
+
+@pytest.fixture
+def taken(peer: Peer, tmp_path: Path) -> Iterator[Gate]:
+    """Shell: wait until the server has so many lines. What comes then is read and sent later."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            if peer.executions and (count := len(peer.only.lines)):
+                (tmp_path / f"taken-{count}").touch()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield lambda count: f"until [ -e {tmp_path}/taken-{count} ]; do sleep 0.01; done"
+    finally:
+        over.set()
+        watching.join()
 
 
 @pytest.fixture

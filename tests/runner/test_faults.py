@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.runner.conftest import Run
+from tests.runner.conftest import Gate, Run
 from tests.runner.peer import Peer, drop, drop_answer, says, serve
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 LINES = [str(number) for number in range(1, 301)]
 COUNT = "for i in $(seq 300); do echo $i; [ $((i % 30)) = 0 ] && sleep 0.02; done"
@@ -57,21 +58,25 @@ def test_a_server_that_restarts_gets_every_line_once(
     execute: Run, peer: Peer, tmp_path: Path
 ) -> None:
     """The command prints through the whole outage, and goes on until the server is back."""
-    go_on = tmp_path / "go-on"
+    go_on, back = tmp_path / "go-on", tmp_path / "back"
 
     def restart() -> None:
         wait_for(lambda: peer.executions and len(peer.only.lines) >= 100)
         peer.stop()
-        go_on.touch()
-        wait_for(lambda: (tmp_path / "printed").exists())
+        with socket.create_server(("127.0.0.1", peer.port)) as closed:
+            closed.settimeout(PATIENCE)
+            go_on.touch()
+            wait_for(lambda: (tmp_path / "printed").exists())
+            closed.accept()[0].close()  # it was tried, in vain
         peer.start()
+        back.touch()
 
     operator = threading.Thread(target=restart)
     operator.start()
     code = (
         "for i in $(seq 300); do echo $i; "
         f"if [ $i = 100 ]; then while [ ! -e {go_on} ]; do sleep 0.01; done; fi; done; "
-        f"sleep 0.3; touch {tmp_path / 'printed'}"
+        f"touch {tmp_path / 'printed'}; while [ ! -e {back} ]; do sleep 0.01; done"
     )
     result = execute("sh", "-c", code)
     operator.join()
@@ -90,14 +95,14 @@ def test_a_gap_is_filled_from_where_the_server_says(execute: Run, peer: Peer) ->
     assert whole(execute("sh", "-c", COUNT))
 
 
-def test_a_server_that_forgot_lines_gets_the_rest(execute: Run, peer: Peer) -> None:
+def test_a_server_that_forgot_lines_gets_the_rest(execute: Run, peer: Peer, taken: Gate) -> None:
     def forget(peer: Peer, path: str, body: Any) -> None:
         if "4" in [line["text"] for line in body.get("lines", [])]:
             del peer.only.lines[1:]
             peer.faults.clear()
 
     peer.faults.extend([serve, *[forget] * 20])
-    result = execute("sh", "-c", "echo 1; echo 2; echo 3; sleep 0.2; echo 4; sleep 0.1; echo 5")
+    result = execute("sh", "-c", f"echo 1; echo 2; echo 3; {taken(3)}; echo 4; {taken(2)}; echo 5")
     assert result.kept.texts() == ["1", "4", "5"]
     assert "the server forgot 2 lines" in result.err
     assert result.kept.status == "completed"
@@ -178,7 +183,7 @@ def test_what_a_cancelled_command_started_does_not_outlive_it(
     script = tmp_path / "stubborn"
     script.write_text(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done")
     until_it_is_there = f"while [ ! -s {tmp_path}/pid ]; do sleep 0.01; done;"
-    result = execute("sh", "-c", f"sh {script} & {until_it_is_there} echo 1; wait", kill_after=0.3)
+    result = execute("sh", "-c", f"sh {script} & {until_it_is_there} echo 1; wait", kill_after=1.0)
     assert result.code == 143
     pid = (tmp_path / "pid").read_text().strip()
     wait_for(lambda: is_gone(pid))

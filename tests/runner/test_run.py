@@ -14,18 +14,21 @@ import pytest
 from cardume.errors import ConfigurationError
 from cardume.runner.lines import MAX_LINE
 from cardume.runner.run import run
-from tests.runner.conftest import Run
+from tests.runner.conftest import Gate, Run
 from tests.runner.peer import Fault, Peer, drop_answer, key_of, says, serve
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 
 def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 
 
-def test_both_streams_arrive_in_order_and_pass_through(execute: Run, peer: Peer) -> None:
+def test_both_streams_arrive_in_order_and_pass_through(
+    execute: Run, peer: Peer, taken: Gate
+) -> None:
     before = time.time()
-    result = execute("sh", "-c", "echo one; sleep 0.1; echo two >&2; sleep 0.1; printf three")
+    code = f"echo one; {taken(1)}; echo two >&2; {taken(2)}; printf three"
+    result = execute("sh", "-c", code)
     assert (result.code, result.out) == (0, b"one\nthree")
     watch, *rest = result.err.splitlines()
     assert watch == f"cardume: watch {peer.url}/executions/x1"
@@ -174,8 +177,8 @@ def test_a_line_that_never_ends_is_kept_alive(execute: Run, tmp_path: Path, peer
 
 def test_what_a_background_process_prints_is_not_waited_for(execute: Run) -> None:
     started = time.monotonic()
-    result = execute("sh", "-c", "(sleep 30; echo late) & echo done", linger=0.1)
-    assert time.monotonic() - started < 10
+    result = execute("sh", "-c", "(sleep 50; echo late) & echo done", linger=0.1)
+    assert time.monotonic() - started < 40
     assert (result.code, result.out) == (0, b"done\n")
 
 

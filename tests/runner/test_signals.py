@@ -16,7 +16,7 @@ import pytest
 
 from tests.runner.peer import Peer, drop, says, serve
 from tests.support.serving import environment
-from tests.support.waiting import PATIENCE, wait_for
+from tests.support.waiting import PATIENCE, START, wait_for
 
 EXEC = [sys.executable, "-m", "cardume", "exec"]
 
@@ -174,7 +174,7 @@ def cli(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProces
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=START,
         check=False,
     )
 

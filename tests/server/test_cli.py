@@ -14,7 +14,8 @@ from cardume.auth.tokens import build_verifier
 from cardume.clock import SystemClock
 from cardume.server.cli import app
 from tests.server.conftest import until_type
-from tests.support.server import API_KEY, SECRET, Server, free_port
+from tests.support.ports import free_port
+from tests.support.server import API_KEY, SECRET, Server
 from tests.support.server import cardume as run_process
 
 

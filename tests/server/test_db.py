@@ -14,8 +14,8 @@ from cardume.storage import migrate
 from cardume.storage.owned import OwnedStorage
 from cardume.testing import FakeClock
 from tests.support.databases import on_both
+from tests.support.ports import free_port
 from tests.support.postgres import PASSWORD, Postgres
-from tests.support.server import free_port
 
 NEWEST = migrate.revisions()[0]
 

@@ -274,9 +274,17 @@ def test_a_user_added_while_it_runs_can_log_in(live: Server) -> None:
 
 
 def test_guessing_is_slowed_down(live: Server) -> None:
+    answers: set[int] = set()
+
+    def guess(n: int) -> None:
+        for again in range(20):
+            if 429 in answers:
+                return
+            answers.add(log_in(live, "nobody", f"guess {n} {again}").status_code)
+
     with ThreadPoolExecutor(40) as pool:
-        guesses = pool.map(lambda n: log_in(live, "nobody", f"guess {n}").status_code, range(40))
-        assert set(guesses) == {401, 429}
+        list(pool.map(guess, range(40)))
+    assert answers == {401, 429}
 
 
 def test_me_without_a_token(live: Server) -> None:

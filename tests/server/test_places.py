@@ -13,7 +13,8 @@ from cardume.server.compose import check
 from cardume.server.doctor import Finding, examine
 from cardume.settings import Settings
 from tests.client.authority import Authority
-from tests.support.server import ENVIRONMENT, cardume, free_port
+from tests.support.ports import free_port
+from tests.support.server import ENVIRONMENT, cardume
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from cardume.server import process
 from cardume.server.cli import app
 from cardume.server.serve import bind
 from tests.support.server import ENVIRONMENT, cardume
+from tests.support.waiting import START
 
 Command = Callable[..., Result]
 
@@ -34,7 +35,7 @@ def python(lines: str, *, files: str | None = None) -> str:
         ["sh", "-c", f'{limit} exec "$0" -c "$1"', sys.executable, lines],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=START,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.support.browser import Server, Visit, Wire, visiting
+from tests.support.browser import AT_ONCE, WHEN_ASKED, Server, Visit, Wire, visiting
 
 LOST = ["WebSocket connection to", "Failed to load resource: net::ERR"]
 """What chromium itself says of a server that is gone."""
@@ -169,7 +169,7 @@ async def test_a_cut_wire_is_said_and_what_was_missed_is_replayed(
     browser: Browser, demo: Server
 ) -> None:
     wire = Wire(demo.port)
-    async with wire.relaying(), visiting(browser, wire.url) as visit:
+    async with wire.relaying(), visiting(browser, wire.url, dice=WHEN_ASKED) as visit:
         page, banner = visit.page, visit.page.locator("#banner")
         await live(page)
         await expect(banner).to_be_hidden()
@@ -189,7 +189,7 @@ async def test_a_cut_wire_is_said_and_what_was_missed_is_replayed(
 
 
 async def test_a_restarted_server_starts_over_by_itself(browser: Browser, demo: Server) -> None:
-    async with visiting(browser, demo.url) as visit:
+    async with visiting(browser, demo.url, dice=AT_ONCE) as visit:
         page = visit.page
         await live(page)
         demo.kill()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.support.browser import Api, Server, Visit, Wire, visiting
+from tests.support.browser import WHEN_ASKED, Api, Server, Visit, Wire, visiting
 
 CUT = ["WebSocket connection to", "Failed to load resource: net::ERR"]
 """What chromium itself says of a server that is away."""
@@ -288,8 +288,11 @@ async def test_a_late_viewer_reads_all_of_it_upwards(visit: Visit, api: Api) -> 
 async def test_a_cut_wire_leaves_no_hole_in_a_log(browser: Browser, demo: Server, api: Api) -> None:
     runner = Runner(api)
     runner.write(700)
-    wire = Wire(demo.port)
-    async with wire.relaying(), visiting(browser, f"{wire.url}/#/executions/{runner.id}") as visit:
+    wire, path = Wire(demo.port), f"#/executions/{runner.id}"
+    async with (
+        wire.relaying(),
+        visiting(browser, f"{wire.url}/{path}", dice=WHEN_ASKED) as visit,
+    ):
         page = visit.page
         await expect(line(page, 700)).to_be_in_viewport()
         wire.cut()

@@ -125,11 +125,7 @@ def body_of(response: Response) -> bytes:
 
 
 def _failure(response: Response) -> CardumeError:
-    status = response.status
-    try:
-        detail = msgspec.json.decode(response.body, type=_Problem).detail
-    except (msgspec.MsgspecError, UnicodeError):
-        detail = ""
+    status, detail = response.status, detail_of(response.body)
     if status in UNAVAILABLE:
         return Unavailable(f"the server answered {status}: {detail or 'try again'}")
     match status:
@@ -144,6 +140,14 @@ def _failure(response: Response) -> CardumeError:
         case 429:
             return Refused(codes.RATE_LIMITED, detail or None)
     return ConfigurationError(f"no server API of ours is at this address: it answered {status}")
+
+
+def detail_of(body: bytes) -> str:
+    """What a refusal says of itself (RFC 9457); empty where it says nothing of the kind."""
+    try:
+        return msgspec.json.decode(body, type=_Problem).detail
+    except (msgspec.MsgspecError, UnicodeError):
+        return ""
 
 
 def error_of(fault: Fault) -> Refused | Invalid | Unavailable:

@@ -8,6 +8,7 @@ from shutil import which
 
 from cardume.server.compose import Composition
 from cardume.server.demo import YOURS, Demo
+from cardume.server.places import from_here
 from cardume.server.tokens import signer
 from cardume.server.visitor import USER
 from cardume.settings import Settings, secret
@@ -91,8 +92,8 @@ def _tries(where: str) -> list[tuple[str, str, str]]:
 
 
 def _reachable(host: str) -> str:
-    """What to write in an address: every interface has this machine's own name, too."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    """What to write in an address."""
+    host = from_here(host)
     return f"[{host}]" if ":" in host else host
 
 

@@ -47,19 +47,34 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="HTTP and WebSocket port.  [default: 8000]")]
-MqttPort = Annotated[int | None, typer.Option(help="MQTT listener's port.  [default: 1883]")]
-Apps = Annotated[str | None, typer.Option(help="Apps to run, separated by commas.")]
+DEMO_DATABASE = "sqlite+aiosqlite:///cardume-demo.db"
+
+# What is taken where nothing is set anywhere; a `[default: …]` in a help text would not be shown.
+Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
+Port = Annotated[int | None, typer.Option(help="HTTP and WebSocket port.", show_default="8000")]
+MqttPort = Annotated[int | None, typer.Option(help="MQTT listener's port.", show_default="1883")]
+Apps = Annotated[
+    str | None,
+    typer.Option(
+        help="Of aquarium, agents, cards, executions, separated by commas.", show_default="all four"
+    ),
+]
 Ca = Annotated[
     str | None,
     typer.Option(
         envvar="CARDUME_CA",
         metavar="FILE",
-        help="Who may sign the certificate of an https server, in PEM.  [default: the system's]",
+        help="Who may sign the certificate of an https server, in PEM.",
+        show_default="the system's",
     ),
 ]
-Level = Annotated[LogLevel | None, typer.Option("--log-level", help="How much to log.")]
+Level = Annotated[
+    LogLevel | None, typer.Option("--log-level", help="How much to log.", show_default="info")
+]
+DemoLevel = Annotated[
+    LogLevel | None, typer.Option("--log-level", help="How much to log.", show_default="warning")
+]
+DemoDatabase = Annotated[str | None, typer.Option(help="Database URL.", show_default=DEMO_DATABASE)]
 
 
 def _version(wanted: bool) -> None:
@@ -105,9 +120,9 @@ def demo(
     host: Host = None,
     port: Port = None,
     mqtt_port: MqttPort = None,
-    database: Database = None,
+    database: DemoDatabase = None,
     apps: Apps = None,
-    log_level: Level = None,
+    log_level: DemoLevel = None,
 ) -> None:
     """Run everything with a sample aquarium, simulated MQTT devices, and a token for a day."""
     from cardume.auth.secrets import new_key
@@ -125,7 +140,7 @@ def demo(
         "apps": apps,
         "log_level": log_level,
         # Its own, whatever is configured: a demo touches nobody's data and opens nobody's door.
-        "database_url": database or "sqlite+aiosqlite:///cardume-demo.db",
+        "database_url": database or DEMO_DATABASE,
         "jwt_secret": SecretStr(new_key()),
         "api_key": SecretStr(new_key()),
     }
@@ -281,7 +296,7 @@ def execute(
     command: Annotated[list[str], typer.Argument(help="What to run, after --.")],
     card: Annotated[str | None, typer.Option(help="The card it belongs to.")] = None,
     name: Annotated[
-        str | None, typer.Option(help="What viewers call it.  [default: the command]")
+        str | None, typer.Option(help="What viewers call it.", show_default="the command")
     ] = None,
     patience: Annotated[
         float,

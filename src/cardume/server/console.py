@@ -1,15 +1,18 @@
-"""What every command has: settings with its options on top, and errors in one line."""
+"""What commands have in common: settings with their options on top, and errors in one line."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
 from functools import wraps
+from http.client import HTTPException
 from typing import Annotated, Any, ParamSpec, TypeVar
+from urllib.error import HTTPError
 
 import typer
 from pydantic import ValidationError
 
+from cardume.client.answers import detail_of
 from cardume.errors import CardumeError, ConfigurationError
 from cardume.settings import Settings
 
@@ -18,7 +21,7 @@ R = TypeVar("R")
 
 Database = Annotated[
     str | None,
-    typer.Option(help="Database URL.  [default: sqlite+aiosqlite:///cardume.db]"),
+    typer.Option(help="Database URL.", show_default="sqlite+aiosqlite:///cardume.db"),
 ]
 
 
@@ -48,3 +51,12 @@ def settings_with(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cardume.toml or .env cannot be read: {error}") from None
+
+
+def said_with(error: HTTPError) -> str:
+    """Why a server refused, in its own words; those of the status where it has no others."""
+    try:
+        detail = detail_of(error.read())
+    except (OSError, HTTPException):  # it hung up in the middle
+        detail = ""
+    return detail or str(error.reason)

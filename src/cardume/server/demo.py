@@ -18,6 +18,7 @@ from cardume.apps.aquarium.presets import TARGETS, Kind
 from cardume.auth.secrets import hash_key, new_key
 from cardume.devices.store import register
 from cardume.errors import ConfigurationError
+from cardume.server.places import from_here
 from cardume.server.visitor import USER
 from cardume.storage.database import Write
 from cardume.storage.tables import alert_rules, aquariums, devices, members, targets
@@ -91,10 +92,6 @@ RULE = {
 }
 
 
-_ONESELF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Where a listener on all addresses is reached from its own machine."""
-
-
 class Demo:
     """What `cardume demo` adds to `cardume serve`."""
 
@@ -134,7 +131,7 @@ class Demo:
             raise ConfigurationError(
                 "the demo's devices need paho-mqtt: pip install 'cardume[server,mqtt]'"
             ) from None
-        address = (_ONESELF.get(host, host), port)
+        address = (from_here(host), port)
         for device in DEVICES:
             thread = threading.Thread(
                 target=self._live, args=(device, address), name=device.device_id, daemon=True

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import sqlite3
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,31 +16,18 @@ from cardume.auth.policy import check_origins
 from cardume.certificates import DAY, Certificates
 from cardume.clock import SystemClock
 from cardume.errors import ConfigurationError
-from cardume.server import link, places, process, tls
+from cardume.server import link, places, process, stored, tls
 from cardume.server.compose import check
+from cardume.server.finding import Finding
 from cardume.server.places import Place
 from cardume.server.serve import bind
 from cardume.server.tokens import verifier
 from cardume.settings import Settings, misspelt
-from cardume.storage import migrate
-from cardume.storage.backend import Backend
-from cardume.storage.migrate import revisions
-from cardume.storage.owner import is_alive, look
-from cardume.storage.process import this_process
-from cardume.storage.sqlite import Sqlite
-from cardume.storage.urls import backend_for
+
+__all__ = ["Finding", "examine"]
 
 SOON = 14
 """Days before its end in which a certificate should be renewed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at."""
-
-    what: str
-    ok: bool
-    says: str
 
 
 def examine(given: Mapping[str, Any]) -> list[Finding]:
@@ -64,7 +47,7 @@ def examine(given: Mapping[str, Any]) -> list[Finding]:
         *_ports(settings),
         *_mqtt(settings),
         *_tls(settings),
-        *_stored(settings),
+        *stored.examine(settings),
         *_process(settings),
     ]
 
@@ -184,88 +167,3 @@ def _certificate(what: str, certificates: Certificates) -> Finding:
         return Finding(what, ok=False, says=f"the certificate expired on {until}: renew it")
     hurry = ": renew it soon" if left < SOON else ""
     return Finding(what, ok=True, says=f"certificate valid until {until}{hurry}")
-
-
-def _database(settings: Settings) -> Finding:
-    """Without creating or migrating one: a doctor changes nothing."""
-    try:
-        backend = backend_for(settings.database_url)
-    except ConfigurationError as error:
-        return Finding("database", ok=False, says=str(error))
-    if not isinstance(backend, Sqlite):
-        return _server(backend)
-    path = Path(str(backend.url.database).removeprefix("file:"))
-    if not path.exists():
-        return _creatable(path)
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return _schema(path, database)
-    except sqlite3.Error as error:
-        return Finding("database", ok=False, says=f"{path} cannot be used: {error}")
-
-
-def _stored(settings: Settings) -> Iterator[Finding]:
-    """The database, and who has it; nobody knows of one that cannot be asked."""
-    yield (database := _database(settings))
-    if database.ok:
-        yield _owner(settings)
-
-
-def _owner(settings: Settings) -> Finding:
-    """Whether a server has the database, and lives; as far as can be said without watching it."""
-    backend = backend_for(settings.database_url)
-    owner = asyncio.run(look(backend))
-    if owner is None:
-        return Finding("owner", ok=True, says="no server has the database")
-    if is_alive(owner, this_process(), one_machine=isinstance(backend, Sqlite)):
-        says = f"in use ({owner}): a second server will not start"
-        return Finding("owner", ok=False, says=says)
-    return Finding("owner", ok=True, says=f"gone ({owner}): the next server takes over")
-
-
-def _server(backend: Backend) -> Finding:
-    """As `_database`, of a server: it has to be there, and nothing is made in it."""
-    try:
-        held, empty = asyncio.run(migrate.state(backend))
-    except ConfigurationError as error:
-        return Finding("database", ok=False, says=str(error))
-    known = revisions()
-    if held is None and not empty:
-        says = f"{backend.where} is the database of something else"
-        return Finding("database", ok=False, says=says)
-    if held is not None and held not in known:
-        return Finding("database", ok=False, says=f"{backend.where} was made by a newer Cardume")
-    if held != known[0]:
-        says = f"{backend.where} is brought up to date at the next start"
-        return Finding("database", ok=True, says=says)
-    return Finding("database", ok=True, says=f"{backend.where}, schema up to date")
-
-
-def _schema(path: Path, database: sqlite3.Connection) -> Finding:
-    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    held = None
-    if "alembic_version" in names:
-        held = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    known = revisions()
-    if held is None and names:
-        return Finding("database", ok=False, says=f"{path} is the database of something else")
-    if held is not None and held[0] not in known:
-        return Finding("database", ok=False, says=f"{path} was made by a newer Cardume")
-    if not os.access(path, os.W_OK):
-        return Finding("database", ok=False, says=f"{path} cannot be written")
-    if held is None or held[0] != known[0]:
-        return Finding("database", ok=True, says=f"{path} is brought up to date at the next start")
-    return Finding("database", ok=True, says=f"{path}, schema up to date")
-
-
-def _creatable(path: Path) -> Finding:
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        return Finding("database", ok=False, says=f"no folder {folder}: make it first")
-    try:
-        probe = folder / f".{path.name}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        return Finding("database", ok=False, says=f"cannot write in {folder}: {error.strerror}")
-    return Finding("database", ok=True, says=f"{path} is made at the first start")

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from cardume.errors import ConfigurationError
 from cardume.settings import Settings
 
-_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""A listener on all addresses, and where it is reached from its own machine."""
 
 
 class Place(NamedTuple):
@@ -63,6 +64,11 @@ def check(settings: Settings) -> None:
             )
 
 
+def from_here(host: str) -> str:
+    """Where what listens on `host` is reached from its own machine."""
+    return _EVERYWHERE.get(host, host)
+
+
 def addresses(place: Place) -> frozenset[str]:
     """What its host means on this machine.
 
@@ -108,7 +114,7 @@ def _fault(family: int, where: tuple[object, ...]) -> str | None:
 def _meet(some: frozenset[str], others: frozenset[str]) -> bool:
     return any(
         (":" in one) == (":" in other)
-        and (one == other or not _EVERYWHERE.isdisjoint((one, other)))
+        and (one == other or one in _EVERYWHERE or other in _EVERYWHERE)
         for one in some
         for other in others
     )

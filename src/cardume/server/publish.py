@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import urllib.error
 import urllib.request
 from typing import Any
 
+from cardume.client import answers
 from cardume.client.http import context_of, reason_of
-from cardume.errors import CardumeError, ConfigurationError, Invalid, Unavailable
+from cardume.errors import CardumeError, ConfigurationError, Invalid, Refused, Unavailable
+from cardume.server.console import said_with
 from cardume.settings import Settings, secret
 from cardume.wire import json
+from cardume.wire.messages import Position
 
 TIMEOUT = 10.0
 
@@ -46,20 +50,24 @@ def publish(
     address = f"{url.rstrip('/')}/api/publish"
     tls = context_of(ca) if address.startswith("https:") else None
     answer = _post(address, api_key, json.encode(asked), tls)
-    if "error" in answer:
-        raise CardumeError(f"the server refused: {answer['error'].get('message')}")
-    result = answer.get("result", {})
-    if not result.get("epoch"):
+    try:
+        position = answers.read(answers.result_of(answer), Position)
+    except (Refused, Invalid, Unavailable) as error:
+        raise CardumeError(f"the server refused: {error}") from None
+    except ConfigurationError:
+        raise ConfigurationError(f"what answers at {address} is not Cardume") from None
+    if not position:
         return "published (this channel keeps no history, so there is no position)"
-    return f"{result['epoch']}:{result['offset']}"
+    return str(position)
 
 
-def _post(url: str, api_key: str, body: bytes, tls: ssl.SSLContext | None) -> dict[str, Any]:
+def _post(url: str, api_key: str, body: bytes, tls: ssl.SSLContext | None) -> bytes:
     headers = {"Content-Type": "application/json", "X-API-Key": api_key}
     try:
         request = urllib.request.Request(url, body, headers)
         with urllib.request.urlopen(request, timeout=TIMEOUT, context=tls) as response:
-            answer = json.parse(response.read())
+            said: bytes = response.read()
+            return said
     except urllib.error.HTTPError as error:
         raise _refusal(error) from None
     except (OSError, ValueError) as error:
@@ -73,9 +81,8 @@ def _post(url: str, api_key: str, body: bytes, tls: ssl.SSLContext | None) -> di
         raise ConfigurationError(
             f"no server at {url} ({why}): start `cardume serve`, or name it with --url"
         ) from None
-    if not isinstance(answer, dict):
-        raise ConfigurationError(f"what answers at {url} is not Cardume")
-    return answer
+    except http.client.HTTPException:
+        raise ConfigurationError(f"what answers at {url} is not Cardume") from None
 
 
 def _refusal(error: urllib.error.HTTPError) -> CardumeError:
@@ -83,8 +90,4 @@ def _refusal(error: urllib.error.HTTPError) -> CardumeError:
         return ConfigurationError("the server does not know this key: check CARDUME_API_KEY")
     if error.code == 503:
         return Unavailable("the server cannot take it now; try again")
-    try:
-        detail = json.parse(error.read()).get("detail")
-    except (Invalid, AttributeError):
-        detail = None
-    return CardumeError(f"the server answered {error.code}: {detail or error.reason}")
+    return CardumeError(f"the server answered {error.code}: {said_with(error)}")

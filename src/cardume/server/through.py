@@ -7,14 +7,16 @@ command beside a server goes through its HTTP API.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import ssl
 import urllib.error
 import urllib.request
 from typing import Any
 
 from cardume.clock import SystemClock
-from cardume.errors import CardumeError, Invalid
+from cardume.errors import CardumeError
 from cardume.server import tls
+from cardume.server.console import said_with
 from cardume.server.tokens import signer
 from cardume.settings import Settings
 from cardume.storage.owner import Owned, Owner, is_alive, look
@@ -65,19 +67,13 @@ async def ask(settings: Settings, owner: Owner, method: str, path: str, body: An
         with error:
             if error.code == 401:  # its secret is another than ours
                 raise Owned(owner, advice) from None
-            raise CardumeError(_why(error)) from None
-    except (OSError, ValueError):
+            raise CardumeError(
+                f"the server that has the database says {error.code}: {said_with(error)}"
+            ) from None
+    except (OSError, ValueError, http.client.HTTPException):
         raise Owned(owner, advice) from None
 
 
 def _answer(request: urllib.request.Request, context: ssl.SSLContext | None) -> Any:
     with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as response:
         return json.parse(response.read())
-
-
-def _why(error: urllib.error.HTTPError) -> str:
-    try:
-        detail = json.parse(error.read()).get("detail")
-    except (Invalid, AttributeError):
-        detail = None
-    return f"the server that has the database says {error.code}: {detail or error.reason}"

@@ -1,7 +1,7 @@
 /** Showing who one is: with a password, with a token, or where nobody asks, not at all. */
 
 import * as api from "./api.js";
-import { byId, say } from "./dom.js";
+import { attempt, byId, complain, find } from "./dom.js";
 
 /** @typedef {{sub: string}} Who */
 
@@ -12,7 +12,7 @@ let welcome = () => {};
 export function showLogin(enter, problem) {
   welcome = enter;
   byId("login").hidden = false;
-  complain(problem);
+  complain(byId("login-error"), problem);
   byId("username").focus();
   // The demo lets people of this machine in without a token.
   byId("visit").hidden = visitor === null;
@@ -38,44 +38,24 @@ export async function askWho(enter, login) {
   }
 }
 
-/** @param {string} [problem] */
-function complain(problem) {
-  byId("login-error").hidden = !problem;
-  say(byId("login-error"), problem ?? "");
-}
-
-/** @param {HTMLFormElement} form @param {() => Promise<string|null>} getToken */
-function attempt(form, getToken) {
-  const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
-  button.disabled = true;
-  complain();
-  enterWith(getToken).finally(() => (button.disabled = false));
-}
-
-/** @param {() => Promise<string|null>} getToken */
-async function enterWith(getToken) {
-  try {
-    const token = await getToken();
-    const who = await api.call("auth/me", { token });
-    api.keepToken(token);
-    byId("password").value = byId("token").value = "";
-    welcome(who);
-  } catch (error) {
-    const { message } = /** @type {Error} */ (error);
-    complain(message[0].toUpperCase() + message.slice(1) + ".");
-  }
-}
-
-byId("password-form").addEventListener("submit", (/** @type {any} */ event) => {
-  event.preventDefault();
-  attempt(event.target, () => api.logIn(byId("username").value, byId("password").value));
-});
-byId("token-form").addEventListener("submit", (/** @type {any} */ event) => {
-  event.preventDefault();
-  attempt(event.target, async () => {
-    const token = byId("token").value.trim().replace(/^bearer\s+/i, "");
-    if (!/^[\w.-]+$/.test(token)) throw new Error("that does not look like a token");
-    return token;
+/** @param {string} form @param {() => Promise<string>} getToken */
+function onSubmit(form, getToken) {
+  byId(form).addEventListener("submit", (/** @type {Event} */ event) => {
+    event.preventDefault();
+    attempt(find(byId(form), "button"), byId("login-error"), async () => {
+      const token = await getToken();
+      const who = await api.call("auth/me", { token });
+      api.keepToken(token);
+      byId("password").value = byId("token").value = "";
+      welcome(who);
+    });
   });
+}
+
+onSubmit("password-form", () => api.logIn(byId("username").value, byId("password").value));
+onSubmit("token-form", async () => {
+  const token = byId("token").value.trim().replace(/^bearer\s+/i, "");
+  if (!/^[\w.-]+$/.test(token)) throw new Error("that does not look like a token");
+  return token;
 });
 byId("visit").addEventListener("click", () => visitor && welcome(visitor));

@@ -15,7 +15,7 @@ import pytest
 from cardume.server.samples import CARDS
 from tests.support.serving import Answer, Served, environment, served
 from tests.support.stages import Closed, Denied, dial
-from tests.support.waiting import PATIENCE, wait_for
+from tests.support.waiting import PATIENCE, START, wait_for
 
 SAMPLE = "Sample reef"
 
@@ -79,7 +79,7 @@ def test_the_publish_that_it_prints_answers_a_position(demo: Served) -> None:
         env=environment(**{name: value}),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=START,
     )
     assert re.fullmatch(r"[A-Za-z0-9]{1,16}:1\n", done.stdout), done.stderr
 
@@ -179,7 +179,7 @@ def test_without_a_token_one_may_play(demo: Served, method: str, path: str, body
 def test_the_calls_that_it_prints_work(demo: Served) -> None:
     for name, member in (("add agent", "agent_id"), ("add card", "card_id")):
         done = subprocess.run(
-            shlex.split(printed(demo, name)), capture_output=True, text=True, timeout=PATIENCE
+            shlex.split(printed(demo, name)), capture_output=True, text=True, timeout=START
         )
         answer = json.loads(done.stdout)
         assert answer.get(member) or answer.get("id"), answer
@@ -191,7 +191,7 @@ def test_the_command_that_it_prints_runs(demo: Served) -> None:
         [*command[: command.index("--")], "--", "echo", "hello"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=START,
         env=environment(),
     )
     assert (done.returncode, done.stdout) == (0, "hello\n")

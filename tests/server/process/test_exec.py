@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.sync.client import connect
 
 from cardume.auth.signer import TokenSigner
 from cardume.testing import FakeClock
 from tests.support.serving import SECRET, Served, environment, served, token
-from tests.support.waiting import PATIENCE, wait_for
+from tests.support.waiting import PATIENCE, START, wait_for
 
 COUNT = """
 import sys, time
@@ -81,7 +82,7 @@ def test_a_server_that_dies_and_comes_back_has_every_line_once(
         server.kill()
         wait_for(lambda: b"away" in (tmp_path / "err").read_bytes() or run.poll(), "a word of it")
         server.start()
-        assert run.wait(4 * PATIENCE) == 7
+        assert run.wait(START) == 7
     found = execution(server)
     assert (found["status"], found["exit_code"]) == ("failed", 7)
     lines = log(server, found["execution_id"])
@@ -112,38 +113,56 @@ def test_it_prints_where_to_watch_and_a_viewer_sees_the_output_as_it_appears(
             assert [line["text"] for line in logged["data"]["lines"]] == ["two"]
             ended = json.loads(viewer.recv(PATIENCE))
             assert (ended["type"], ended["data"]["exit_code"]) == ("execution_completed", 0)
-        assert run.wait(PATIENCE) == 0
+        assert run.wait(START) == 0
 
 
-def test_a_token_is_needed_at_the_start_and_no_longer(tmp_path: Path) -> None:
+APPS = "aquarium,executions"
+"""Without a board."""
+
+
+@pytest.fixture(scope="module")
+def boardless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("boardless"), CARDUME_APPS=APPS) as server:
+        yield server
+
+
+def test_a_server_without_a_board_says_nothing_about_cards(
+    boardless: Served, tmp_path: Path
+) -> None:
+    with executing(boardless, tmp_path, "true", card="none") as run:
+        assert run.wait(START) == 0
+    assert "no card" not in (tmp_path / "err").read_text()
+
+
+def test_a_token_is_needed_at_the_start_and_no_longer(boardless: Served, tmp_path: Path) -> None:
     """The server comes back with another secret: no token of before is any good."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    with served(tmp_path) as server:
-        command = f"echo one; cat {gate}; echo two; exit 3"
-        with executing(server, tmp_path, "sh", "-c", command) as run:
-            wait_for(lambda: execution(server).get("last_seq") == 1, "the first line")
-            server.kill()
-            again = Served(tmp_path, CARDUME_JWT_SECRET="another-secret-that-is-long-enough")
-            again.port, again.mqtt_port = server.port, server.mqtt_port
-            again.start()
-            try:
-                bearer = {"Authorization": f"Bearer {token('ann', role=None)}"}
-                assert again.ask("GET", "/api/v1/executions", headers=bearer).status == 401
-                gate.write_bytes(b"")
-                assert run.wait(4 * PATIENCE) == 3
-            finally:
-                again.stop()
-        assert "not delivered" not in (tmp_path / "err").read_text()
-        [found] = server.rows("SELECT status, exit_code, last_seq FROM executions")
-        assert found == ("failed", 3, 2)
+    command = f"echo one; cat {gate}; echo two; exit 3"
+    with executing(boardless, tmp_path, "sh", "-c", command) as run:
+        wait_for(lambda: execution(boardless).get("last_seq") == 1, "the first line")
+        boardless.kill()
+        secret = {"CARDUME_JWT_SECRET": "another-secret-that-is-long-enough"}
+        again = Served(boardless.folder, CARDUME_APPS=APPS, **secret)
+        again.port, again.mqtt_port = boardless.port, boardless.mqtt_port
+        again.start()
+        try:
+            bearer = {"Authorization": f"Bearer {token('ann', role=None)}"}
+            assert again.ask("GET", "/api/v1/executions", headers=bearer).status == 401
+            gate.write_bytes(b"")
+            assert run.wait(START) == 3
+        finally:
+            again.stop()
+    assert "not delivered" not in (tmp_path / "err").read_text()
+    found = boardless.rows("SELECT status, exit_code, last_seq FROM executions WHERE last_seq > 0")
+    assert found == [("failed", 3, 2)]
 
 
 def test_a_token_that_has_expired_is_said_to_be(server: Served, tmp_path: Path) -> None:
     an_hour_ago = FakeClock(start=time.time() - 3600)
     old = TokenSigner(SECRET, an_hour_ago).mint("ann", ttl=60)
     with executing(server, tmp_path, "touch", str(tmp_path / "run"), bearer=old) as run:
-        assert run.wait(PATIENCE) == 1
+        assert run.wait(START) == 1
     said = (tmp_path / "err").read_text()
     assert "your token has expired: make a new one with `cardume token" in said
     assert not (tmp_path / "run").exists()
@@ -152,7 +171,7 @@ def test_a_token_that_has_expired_is_said_to_be(server: Served, tmp_path: Path) 
 def test_a_server_without_the_app_is_said_to_be_one(tmp_path: Path) -> None:
     with served(tmp_path, CARDUME_APPS="aquarium") as server:
         with executing(server, tmp_path, "touch", str(tmp_path / "run"), card="c1") as run:
-            assert run.wait(PATIENCE) == 1
+            assert run.wait(START) == 1
         said = (tmp_path / "err").read_text()
         assert "this server runs no executions; start it with --apps …,executions" in said
         assert not (tmp_path / "run").exists()
@@ -166,13 +185,6 @@ def test_a_card_that_is_not_there_is_said_and_one_that_is_there_not(
     card = server.admin("POST", "/cards", {"title": "Sweep"})["id"]
     for id, said in ((card, 0), ("none", 1)):
         with executing(server, tmp_path, "true", card=id) as run:
-            assert run.wait(PATIENCE) == 0
+            assert run.wait(START) == 0
         assert (tmp_path / "err").read_text().count("no card") == said
         assert execution(server)["card_id"] == id
-
-
-def test_a_server_without_a_board_says_nothing_about_cards(tmp_path: Path) -> None:
-    with served(tmp_path, CARDUME_APPS="aquarium,executions") as server:
-        with executing(server, tmp_path, "true", card="none") as run:
-            assert run.wait(PATIENCE) == 0
-        assert "no card" not in (tmp_path / "err").read_text()

@@ -36,12 +36,13 @@ export function close() {
 
 /** @param {number} now */
 export function draw(now) {
+  // Also where nothing could be read yet.
+  if (page.live() && !document.hidden && Date.now() - lookedAt > LOOK_EVERY) load();
   if (!known) return;
   showAgents(state, now, (agent) => change(model.withAgent(state, agent)));
   showTasks(state, now, (task) => change(model.withTask(state, task)));
   showElection(state);
   showProposals(state, now, (proposal) => change(model.withProposal(state, proposal)));
-  if (page.live() && !document.hidden && Date.now() - lookedAt > LOOK_EVERY) load();
 }
 
 /** @param {model.State} next */
