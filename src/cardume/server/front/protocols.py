@@ -12,7 +12,9 @@ from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from cardume.server.front import faults
@@ -34,7 +36,7 @@ from cardume.server.front.faults import Fault
 from cardume.server.front.gate import gate_of
 from cardume.server.front.reply import Reply
 from cardume.transports import upgrade
-from cardume.transports.uvicorn import WebSocketProtocol
+from cardume.transports.uvicorn import WebSocketProtocol, addresses_of
 
 
 class Http(HttpToolsProtocol):
@@ -59,7 +61,12 @@ class Http(HttpToolsProtocol):
     # -- the transport's calls --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        """As uvicorn's, but for how it comes by the addresses."""
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.server, self.client = addresses_of(transport)  # type: ignore[assignment]
+        self.scheme = "https" if is_ssl(transport) else "http"
         self._gate.arrive(self, HEAD_WITHIN)
 
     def connection_lost(self, exc: Exception | None) -> None:
