@@ -10,7 +10,8 @@ from cardume.clock import SystemClock
 from cardume.hub.hub import Hub
 from cardume.hub.options import HubOptions
 from cardume.testing.clock import settle
-from cardume.transports.entrance import serve_plain
+from cardume.transports.entrance import serve
+from cardume.transports.plain import PlainAddress
 from tests.support.asgi import Socket, eventually, scope_of
 from tests.support.house import SECRET, token
 from tests.support.peers import declare
@@ -36,7 +37,9 @@ async def come(
     assert found is not None
     query = b"token=" + token(sub).encode()
     scope = scope_of(found[1], query_string=query, client=client)
-    app = asyncio.create_task(serve_plain(hub, found[0], scope, socket.receive, socket.send))
+    app = asyncio.create_task(
+        serve(hub, PlainAddress(found[0]), scope, socket.receive, socket.send)
+    )
     await settle()
     return socket, app
 
@@ -122,7 +125,9 @@ async def test_of_many_that_come_at_once_only_so_many_are_let_in() -> None:
         apps = []
         for socket in sockets:
             socket.reading.clear()  # the handshake's answer takes its time
-            serving = serve_plain(hub, found[0], scope_of(found[1]), socket.receive, socket.send)
+            serving = serve(
+                hub, PlainAddress(found[0]), scope_of(found[1]), socket.receive, socket.send
+            )
             apps.append(asyncio.create_task(serving))
         await settle()
         for socket in sockets:

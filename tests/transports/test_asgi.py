@@ -20,7 +20,8 @@ from cardume.hub.namespaces import ChannelOptions, ChannelTemplate, Namespace
 from cardume.hub.options import HubOptions
 from cardume.testing import FakeClock
 from cardume.testing.clock import settle
-from cardume.transports.entrance import serve_plain
+from cardume.transports.entrance import serve
+from cardume.transports.plain import PlainAddress
 from cardume.transports.stay import CLOSE_TIMEOUT
 from cardume.wire import codes
 from tests.support.asgi import Socket, eventually, scope_of
@@ -87,7 +88,7 @@ def visit(hub: Hub, socket: Socket, channel: str = "room:1", **scope: Any) -> as
     assert found is not None
     namespace, parameters = found
     handshake = scope_of(parameters, **scope)
-    serving = serve_plain(hub, namespace, handshake, socket.receive, socket.send)
+    serving = serve(hub, PlainAddress(namespace), handshake, socket.receive, socket.send)
     return asyncio.create_task(serving)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cardume.hub.hub import Hub
-from cardume.hub.namespaces import Namespace
 from cardume.transports.asgi import Visit
 from cardume.transports.door import (
     Receive,
@@ -15,7 +14,6 @@ from cardume.transports.door import (
     refuse_before_accept,
 )
 from cardume.transports.handover import handover_of
-from cardume.transports.plain import PlainAddress
 from cardume.transports.socket import Socket
 from cardume.transports.stay import Address, Admission, code_for
 from cardume.wire.codes import CloseCode
@@ -44,13 +42,6 @@ async def serve(hub: Hub, address: Address, scope: Scope, receive: Receive, send
         return
     admission = Admission(identity, begin, where)
     await stay(hub, address.dialect, admission, scope, receive, send)
-
-
-async def serve_plain(
-    hub: Hub, namespace: Namespace, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """One WebSocket in the `plain` dialect, from handshake to close."""
-    await serve(hub, PlainAddress(namespace), scope, receive, send)
 
 
 async def accept(hub: Hub, visitor: Visitor, scope: Scope, send: Send) -> None:

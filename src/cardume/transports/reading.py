@@ -20,7 +20,7 @@ TURN: Final = 16
 class Reading(asyncio.Protocol):
     """The reading half of a socket. Slots alone, for each connection has one while it lasts."""
 
-    __slots__ = ("_deaf", "_full", "_receiver", "transport")
+    __slots__ = ("_accepted", "_deaf", "_full", "_receiver", "transport")
 
     transport: asyncio.Transport
 
@@ -31,6 +31,8 @@ class Reading(asyncio.Protocol):
         """Whether nothing more is read for now."""
         self._deaf = False
         """Whether what comes has no meaning any more."""
+        self._accepted = b""
+        """The end of the handshake, as long as it waits for what is said right after it."""
 
     def _take(self, message: Message) -> None:
         """One has come."""
@@ -87,6 +89,13 @@ class Reading(asyncio.Protocol):
             self._read(self._receiver)
         if not (self._full or self.transport.is_closing()):
             self.transport.resume_reading()
+
+    def _say_answer(self) -> None:
+        """Write the end of the handshake, if that was not done."""
+        # Forgotten first: under TLS a write may call `resume_writing`.
+        answer, self._accepted = self._accepted, b""
+        if answer:
+            self.transport.write(answer)
 
     def _end_output(self) -> None:
         """Nothing follows from us. Who closed while there is something to read would reset it."""

@@ -45,7 +45,6 @@ class Socket(Reading):
     """`cardume.hub.connection.Transport`, and the protocol of an asyncio transport."""
 
     __slots__ = (
-        "_answer_due",
         "_asked",
         "_begun",
         "_connection",
@@ -91,8 +90,6 @@ class Socket(Reading):
         """Whether the answer to a ping is due."""
         self._said_goodbye = False
         self._deflate = False
-        self._answer_due = b""
-        """The end of the handshake, before it is written."""
 
     # -- life -------------------------------------------------------------------------------
 
@@ -101,7 +98,7 @@ class Socket(Reading):
         hub = self._hub
         legacy = handover.take(self)
         transport = self.transport = legacy.transport
-        self._answer_due, self._deflate = legacy.answer, legacy.deflate
+        self._accepted, self._deflate = legacy.answer, legacy.deflate
         # It goes out with what the peer is told first, if that is soon.
         asyncio.get_running_loop().call_soon(self._say_answer)
         self._heard = self._begun = hub.clock.monotonic()
@@ -151,7 +148,7 @@ class Socket(Reading):
             self._deadline = None
         self._paused = self._said_goodbye = True  # nothing more can be written
         self._full = False
-        self._answer_due = b""
+        self._accepted = b""
         self._hub.disconnect(connection, self._peer_code)
         if self._stay is not None:
             self._stay.left()
@@ -204,7 +201,7 @@ class Socket(Reading):
         if self._peer_code is not None:
             return
         self._goodbye = code
-        self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self.transport.abort)
+        self._give_up_later()
         if not flush:
             self._part()
         self.wake()
@@ -233,9 +230,9 @@ class Socket(Reading):
             outbox.writing(0)
             self._hub.stats.messages_sent += len(frames)
             connection.count_sent(len(frames))
-            if self._answer_due:
-                frames.insert(0, self._answer_due)
-                self._answer_due = b""
+            if self._accepted:
+                frames.insert(0, self._accepted)
+                self._accepted = b""
             self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
         if self._paused:
             return
@@ -245,11 +242,9 @@ class Socket(Reading):
             self._say_answer()
             connection.resume(self.transport.write)
 
-    def _say_answer(self) -> None:
-        # Forgotten first: under TLS a write may call `resume_writing`.
-        answer, self._answer_due = self._answer_due, b""
-        if answer:
-            self.transport.write(answer)
+    def _give_up_later(self) -> None:
+        if self._deadline is None:
+            self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def _part(self) -> None:
         """Say goodbye, and wait for the peer's."""
@@ -350,8 +345,7 @@ class Socket(Reading):
         """The peer's goodbye. What it said before is answered first, if that is soon."""
         self._deaf = True
         self._peer_code = code
-        if self._deadline is None:
-            self._deadline = self._hub.clock.call_later(CLOSE_TIMEOUT, self.transport.abort)
+        self._give_up_later()
         answering = self._talk is not None and (self._open or self._inbox)
         if self._said_goodbye or not answering:
             self._leave()

@@ -67,7 +67,6 @@ class WebSocketProtocol(Reading):
     __slots__ = (
         "_addresses",
         "_agreed",
-        "_answered",
         "_app_state",
         "_asked",
         "_awake",
@@ -107,8 +106,6 @@ class WebSocketProtocol(Reading):
         self._addresses: tuple[Address, Address] | None = None
         """The server's and the peer's."""
         self._asked: upgrade.Asked | None = None
-        self._answered = b""
-        """Our answer to the handshake, as long as it waits for what comes right after it."""
         self._agreed: upgrade.Agreed | None = None
         self._deflate = bool(config.ws_per_message_deflate)
         self._body = b""
@@ -140,6 +137,7 @@ class WebSocketProtocol(Reading):
         self._state = State.LOST
         self._receiver = None
         self._full = False
+        self._accepted = b""
         _resolve(self._writable)
         if exc is None:
             self.transport.close()
@@ -289,7 +287,7 @@ class WebSocketProtocol(Reading):
         self._log("[accepted]")
         self._state = State.OPEN
         # What is said first is often ready in this turn of the loop: then it is one write.
-        self._answered = upgrade.accept(self._asked, kept)
+        self._accepted = upgrade.accept(self._asked, kept)
         self._loop.call_soon(self._settle)
 
     def _settle(self) -> None:
@@ -300,11 +298,6 @@ class WebSocketProtocol(Reading):
         interval = self._config.ws_ping_interval
         if interval and self._state is State.OPEN:
             self._timer = self._loop.call_later(interval, self._ping)
-
-    def _say_answer(self) -> None:
-        answered, self._answered = self._answered, b""
-        if answered and self._state is not State.LOST:
-            self.transport.write(answered)
 
     def _answer(self, status: int, headers: list[upgrade.Header], body: bytes) -> None:
         self._state = State.CLOSING
@@ -488,9 +481,9 @@ class WebSocketProtocol(Reading):
         self.transport.set_protocol(protocol)
         agreed = self._agreed
         shared = agreed is not None and agreed.bits >= WINDOW_BITS
-        answered, self._answered = self._answered, b""
+        accepted, self._accepted = self._accepted, b""
         return Legacy(
-            self.transport, self._receiver, messages, answered, shared, agreed is not None
+            self.transport, self._receiver, messages, accepted, shared, agreed is not None
         )
 
 
