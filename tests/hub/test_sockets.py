@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from array import array
 from collections.abc import Callable, Coroutine, Iterator
@@ -38,6 +40,16 @@ def numbers(pairs: Pairs) -> array[int]:
 
 def test_where_it_is_tested_it_is_compiled() -> None:
     assert sockets.COMPILED
+
+
+def test_where_nothing_was_compiled_no_socket_has_a_number() -> None:
+    code = (
+        "import sys; sys.modules['cardume.hub._sockets'] = None\n"
+        "from cardume.hub import sockets\n"
+        "print(sockets.COMPILED, sockets.number_of(None))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "-1"]
 
 
 @pytest.mark.parametrize("many", [0, 1, 63, 64, 100])

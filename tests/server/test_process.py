@@ -16,6 +16,7 @@ import pytest
 import uvloop
 from typer.testing import CliRunner, Result
 
+from cardume.hub import sockets
 from cardume.server import process
 from cardume.server.cli import app
 from cardume.server.serve import bind
@@ -113,6 +114,14 @@ def test_the_doctor_says_what_it_runs_on(command: Command) -> None:
     assert "ok   event loop: uvloop" in said
     assert "ok   open files: " in said
     assert "ok   backlog: " in said
+    assert "ok   fan-out: all sockets in one call" in said
+
+
+def test_without_a_compiler_the_doctor_says_so(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "COMPILED", False)
+    assert "ok   fan-out: a call for each socket" in command("doctor").stdout
 
 
 def test_without_uvloop_both_say_so(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

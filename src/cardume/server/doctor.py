@@ -63,6 +63,7 @@ def _process(settings: Settings) -> Iterator[Finding]:
     says = process.short_backlog() or f"{process.backlog()} connections may wait to be accepted"
     yield Finding("backlog", ok=True, says=says)
     yield Finding("event loop", ok=True, says=process.slow_loop() or "uvloop")
+    yield Finding("fan-out", ok=True, says=process.slow_sockets() or "all sockets in one call")
 
 
 def _setting(fault: Any) -> Finding:
