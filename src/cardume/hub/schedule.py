@@ -42,11 +42,16 @@ class Tasks:
         """Run `job` each `seconds` (± 10 %, so that many hubs do not march in step)."""
         return self.spawn(self._repeat(seconds, job, name), name)
 
-    async def cancel(self) -> None:
-        tasks = list(self._running)
-        for task in tasks:
+    async def cancel(self, *tasks: asyncio.Task[None]) -> None:
+        """Cancel these, or all, and wait until they have ended.
+
+        Before a database closes: a statement that is under way then, and is cancelled once more,
+        can wait for ever for aiosqlite.
+        """
+        ending = tasks or tuple(self._running)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
 
     async def _repeat(self, seconds: float, job: Job, name: str) -> None:
         while True:

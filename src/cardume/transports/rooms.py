@@ -149,8 +149,7 @@ class Rooms:
             try:
                 yield state or {}
             finally:
-                for job_running in jobs:
-                    job_running.cancel()
+                await self._hub.tasks.cancel(*jobs)
 
     async def _measure(self) -> None:
         if self._hub.audience("system"):

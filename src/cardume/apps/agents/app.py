@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -65,9 +64,8 @@ class Agents:
             try:
                 yield
             finally:
-                storing.cancel()
+                await self.hub.tasks.cancel(storing)
                 self.watch.leases.stop()
-                await asyncio.wait({storing})  # before the database closes
                 await self._store_last()
 
     async def coordination(self) -> CoordinationView:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -115,13 +114,9 @@ class Aquarium:
             try:
                 yield
             finally:
-                sweeping.cancel()
-                retiring.cancel()
+                await self.hub.tasks.cancel(sweeping, retiring)
                 await self.commands.stop()
                 self.watch.stop()
-                # The database closes next. What is in the middle of a statement then, and is
-                # cancelled once more by the hub, can wait for ever for aiosqlite.
-                await asyncio.wait({sweeping, retiring})
 
     def status(self, device: Device) -> str:
         """A device's status; `unknown` while we hear nobody."""
