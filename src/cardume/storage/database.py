@@ -149,7 +149,7 @@ class Storage:
             if self._writer is None:
                 raise Unavailable("the database is closed")
             try:
-                async with _connected(self._writer) as connection:
+                async with self._writer.connect() as connection:
                     if self._in_doubt is not None:
                         await self._settle(connection, self._in_doubt)
                     number = await self._backend.take_signed_turn(connection)
@@ -172,7 +172,7 @@ class Storage:
         if self._reader is None:
             raise Unavailable("the database is closed")
         try:
-            async with _connected(self._reader) as connection:
+            async with self._reader.connect() as connection:
                 yield connection
         except OverflowError:
             raise Invalid("a number has more than 64 bits") from None
@@ -233,20 +233,6 @@ class Storage:
                 logger.error("a transaction was not kept: %s", cause)
             self.healthy = False
         raise Unavailable(says) from error
-
-
-@asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection that is given back before anything goes on.
-
-    SQLAlchemy's own `async with` leaves that to a task of its own if it is cancelled there, and
-    nobody would wait for it before the pool is closed, or the loop.
-    """
-    connection = await engine.connect()
-    try:
-        yield connection
-    finally:
-        await _to_the_end(connection.close())
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
