@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -11,7 +12,13 @@ from tests.support.databases import bare_url, database, database_url, dialect, p
 
 # Half of hypothesis' hundred: the suite has to stay under five minutes on two cores. Whoever looks
 # for a bug sets more in the test, or runs a campaign (`python3 run.py simulate`).
-hypothesis.settings.register_profile("suite", hypothesis.settings(), max_examples=50)
+# How long an example takes says how busy the machine is: a deadline would be a failure by chance.
+hypothesis.settings.register_profile(
+    "suite",
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("suite")
 
 
@@ -19,6 +26,12 @@ __all__ = ["bare_url", "database", "database_url", "dialect", "postgres"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what it puts in the background without job control deaf to Ctrl-C (POSIX,
+    # Shell Command Language 2.11), and so would be all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What a process of the tests has compiled is not compiled again by all the others.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     config.addinivalue_line("markers", "on_both: runs on SQLite and on PostgreSQL")
 
 

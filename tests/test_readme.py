@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +17,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from cardume.settings import Settings
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -38,9 +39,7 @@ def port(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
     """`uvicorn main:app` in an empty folder that holds the README's example as main.py."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "main.py").write_text(blocks("python")[0])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)]
     with subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
@@ -86,7 +85,7 @@ def post(url: str, token: str) -> Any:
     request = urllib.request.Request(
         url, method="POST", headers={"Authorization": f"Bearer {token}"}
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 

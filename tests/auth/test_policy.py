@@ -62,9 +62,9 @@ def test_match_agrees_with_the_naive_model(pattern: str, name: str) -> None:
 
 def test_match_is_linear() -> None:
     # A backtracking matcher needs longer than the universe has.
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not match("*a" * 4000 + "b", "a" * 60_000)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 HOST = "hub.example:8000"

@@ -85,9 +85,9 @@ def test_once_is_enough(text: str) -> None:
 )
 def test_it_is_linear(piece: str) -> None:
     line = "bearer" + piece * (400_000 // len(piece))
-    started = time.perf_counter()
+    started = time.thread_time()
     redact(line)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def formatted(msg: object, *args: object, **extra: Any) -> str:

@@ -49,7 +49,7 @@ class LeasesMachine(RuleBasedStateMachine):
 
 
 TestLeasesAgainstModel = LeasesMachine.TestCase
-TestLeasesAgainstModel.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestLeasesAgainstModel.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 
 
 def test_those_that_end_first_come_first() -> None:

@@ -91,11 +91,11 @@ def test_the_guard_of_one_channel_is_not_asked_about_another() -> None:
 
 def test_matching_is_linear() -> None:
     template = ChannelTemplate("r:{a}-{b}-{c}-{d}-{e}.x")
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(100):
         assert template.match("r:" + "-" * 190) is None
         assert template.match("r:" + "a-" * 95) is None
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize(

@@ -417,10 +417,10 @@ async def test_counting_ten_thousand_costs_as_much_as_counting_one(hub: Hub) -> 
     def cost(channel: str) -> float:
         best = []
         for _ in range(5):
-            began = time.perf_counter()
+            began = time.thread_time()
             for _ in range(1000):
                 hub.presence_stats(channel)
-            best.append(time.perf_counter() - began)
+            best.append(time.thread_time() - began)
         return min(best)
 
     await Client(hub).subscribe("room:small")

@@ -97,7 +97,7 @@ async def test_a_beat_that_fails_stops_no_other() -> None:
 Step = tuple[str, int, int]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -101,4 +101,4 @@ class Rolls(RuleBasedStateMachine):
 
 
 TestRoll = Rolls.TestCase
-TestRoll.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestRoll.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

@@ -13,8 +13,8 @@ from tests.simulation.history import History
 from tests.simulation.mutators import MUTATORS, Mutator, copy_of
 from tests.simulation.run import simulate
 
-SEEDS = range(1_000_000, 1_000_200)
-ENOUGH = 30
+SEEDS = range(1_000_000, 1_000_100)
+ENOUGH = 20
 """Histories that each lie is told about."""
 
 

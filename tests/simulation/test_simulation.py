@@ -14,7 +14,7 @@ from tests.simulation.engine import FaultyEngine
 from tests.simulation.run import simulate
 from tests.simulation.transcript import transcript
 
-SEEDS = 600
+SEEDS = 300
 
 FOUND = (501, 5688, 6653)
 """Seeds that broke a promise once: whoever waited for its channel's delivery to catch up with what

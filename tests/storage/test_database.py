@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from cardume.errors import Unavailable
@@ -306,17 +306,3 @@ async def test_a_closed_database_is_unavailable(database_url: str, press: Press)
     with pytest.raises(Unavailable, match="closed"):
         async with storage.read():
             pass
-
-
-async def test_who_is_cancelled_while_it_gives_its_connection_back_has_done_so(
-    storage: Storage,
-) -> None:
-    """Else the pool, or the loop, is closed under a connection in use."""
-    assert storage._reader is not None
-    pool: Any = storage._reader.pool
-    reading = asyncio.create_task(names(storage))
-    event.listen(pool, "reset", lambda *_: reading.cancel(), once=True)
-    await asyncio.wait({reading})
-    assert reading.cancelled()
-    assert pool.checkedout() == 0
-    assert await names(storage) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -29,3 +30,19 @@ async def test_the_scripts_may_lie_below_a_folder_with_a_percent_sign(
     monkeypatch.setattr(migrate, "_SCRIPTS", str(scripts))
     assert migrate.revisions()[-1] == "0001"
     await migrate.bring_up_to_date(backend_for(f"sqlite+aiosqlite:///{tmp_path}/x.db"))
+
+
+def test_a_file_is_opened_to_the_end_whoever_is_cancelled(tmp_path: Path) -> None:
+    """Else its thread tells a loop that is closed by then, which is a traceback."""
+
+    async def cancelled(turns: int) -> None:
+        engine = backend_for(f"sqlite+aiosqlite:///{tmp_path}/x.db").reader()
+        opening = asyncio.ensure_future(engine.connect().start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait({opening})
+        assert opening.cancelled()
+
+    for turns in (1, 2) * 10:
+        asyncio.run(cancelled(turns))

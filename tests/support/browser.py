@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from cardume.auth.signer import TokenSigner
 from cardume.clock import SystemClock
+from tests.support.ports import free_port
+from tests.support.waiting import START
 
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_ARGS = [
@@ -34,15 +35,7 @@ CHROMIUM_ARGS = [
     "--disable-sync",
 ]
 SECRET = "a secret of the page's tests, long enough"
-START_WITHIN = 20.0
 SHOWN_WITHIN = 15.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def command(*arguments: str, cwd: Path, given: str | None = None) -> str:
@@ -54,7 +47,7 @@ def command(*arguments: str, cwd: Path, given: str | None = None) -> str:
         input=given,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=START,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -111,7 +104,7 @@ class Server:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + START_WITHIN
+        deadline = time.monotonic() + START
         while " is up" not in (text := log.read_text()) or not text.endswith("\n"):
             assert self._process.poll() is None, text
             assert time.monotonic() < deadline, text
@@ -240,6 +233,12 @@ class Wire:
         sink.transport.abort() if sink.transport.is_closing() else sink.close()
 
 
+AT_ONCE = 0
+"""The shortest wait between two tries to connect: half a second, however often."""
+WHEN_ASKED = 1000
+"""No dice give it: minutes before the first try, so that nobody comes back who is not told to."""
+
+
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     expect.set_options(timeout=SHOWN_WITHIN * 1000)
@@ -273,10 +272,12 @@ class Visit:
 
 
 @contextlib.asynccontextmanager
-async def visiting(browser: Browser, url: str) -> AsyncIterator[Visit]:
-    """A fresh profile that has opened `url`."""
+async def visiting(browser: Browser, url: str, *, dice: int | None = None) -> AsyncIterator[Visit]:
+    """A fresh profile that has opened `url`; `dice` is what every throw of `Math.random` gives."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(SHOWN_WITHIN * 1000)
+    if dice is not None:
+        await context.add_init_script(f"Math.random = () => {dice};")
     try:
         visit = Visit(await context.new_page())
         await visit.page.goto(url)

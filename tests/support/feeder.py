@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -32,8 +32,12 @@ class Feeder:
         self._id, self._key, self._port = device_id, key, port
         self._v5, self._keeps = v5, keeps
         self._client: Client
+        self._birth: MQTTMessageInfo | None = None
 
     def connect(self) -> None:
+        """Return once its birth was acknowledged. Our listener does so when it has kept it, a
+        broker at once: there the hub may hear of it later."""
+        self._birth = None
         kept: dict[str, Any] = {} if self._v5 else {"clean_session": not self._keeps}
         protocol = MQTTv5 if self._v5 else MQTTv311
         client = Client(CallbackAPIVersion.VERSION2, client_id=self._id, protocol=protocol, **kept)
@@ -49,7 +53,7 @@ class Feeder:
         client.connect("127.0.0.1", self._port, **options)
         client.loop_start()
         self._client = client
-        wait_for(client.is_connected, "a connected device")
+        wait_for(self._is_born, "a device whose birth was acknowledged")
 
     def leave(self) -> None:
         self._client.disconnect()
@@ -57,7 +61,11 @@ class Feeder:
 
     def _on_connect(self, client: Client, *_: Any) -> None:
         client.subscribe(f"aquabook/{self._id}/command", 1)
-        client.publish(f"aquabook/{self._id}/availability", "online", 1, retain=True)
+        birth = client.publish(f"aquabook/{self._id}/availability", "online", 1, retain=True)
+        self._birth = birth
+
+    def _is_born(self) -> bool:
+        return self._birth is not None and self._birth.is_published()
 
     def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
         command = json.loads(message.payload)

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Path
 from cardume import CurrentHub, CurrentIdentity, Hub, HubOptions, Identity
 from cardume.auth.signer import TokenSigner
 from cardume.auth.tokens import build_verifier
-from cardume.clock import SystemClock
+from cardume.clock import Clock, SystemClock
 
 SECRET = "for tests only, and long enough to be accepted"
 OUTBOX = 256 * 1024
@@ -27,8 +27,8 @@ def clearance() -> str:
     return "low"
 
 
-def make_hub(**options: Any) -> Hub:
-    clock = SystemClock()
+def make_hub(clock: Clock | None = None, **options: Any) -> Hub:
+    clock = clock or SystemClock()
     return Hub(
         auth=build_verifier(clock=clock, secret=SECRET),
         clock=clock,
@@ -39,8 +39,8 @@ def make_hub(**options: Any) -> Hub:
 class House:
     """The app, its hub, and the loop it runs on."""
 
-    def __init__(self, *, prefix: str = "/rt") -> None:
-        self.hub = make_hub()
+    def __init__(self, *, prefix: str = "/rt", clock: Clock | None = None) -> None:
+        self.hub = make_hub(clock)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.app = FastAPI(lifespan=self._lifespan)
         _rooms(self.hub)

@@ -21,7 +21,7 @@ import pytest
 
 from cardume.storage.migrate import bring_up_to_date
 from cardume.storage.urls import backend_for
-from tests.support.server import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 PASSWORD = "a-password-of-the-tests"

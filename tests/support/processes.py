@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.stages import DEADLINE, until
+from tests.support.waiting import START
 
 _LISTENS = re.compile(r"(?:is up:|[Rr]unning on) https?://127\.0\.0\.1:(\d+)")
 """What Cardume, uvicorn and Hypercorn say of themselves: other lines name other servers."""
@@ -37,7 +38,7 @@ class Process:
 
     def port(self) -> int:
         """The port it says it listens on."""
-        until(lambda: self._popen.poll() is not None or _LISTENS.search(self.output) is not None)
+        until(lambda: self._popen.poll() is not None or _LISTENS.search(self.output), START)
         found = _LISTENS.search(self.output)
         assert found is not None, self.output
         return int(found[1])

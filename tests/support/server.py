@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from cardume.auth.signer import TokenSigner
 from cardume.clock import SystemClock
+from tests.support.waiting import START
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 API_KEY = "an-api-key-of-the-tests"
@@ -45,7 +45,7 @@ def cardume(*arguments: str, cwd: Path, **env: str | None) -> subprocess.Complet
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=START,
         check=False,
     )
 
@@ -121,11 +121,3 @@ def serving(folder: Path, **options: Any) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.kill()
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

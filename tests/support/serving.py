@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from cardume.auth.signer import TokenSigner
 from cardume.clock import SystemClock
-from tests.support.waiting import PATIENCE, wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE, START, wait_for
 
 SECRET = "a-secret-of-the-server-tests-long-enough"
 API_KEY = "an-api-key-of-the-server-tests"
@@ -54,7 +55,7 @@ class Served:
 
     def __init__(self, folder: Path, command: str = "serve", **settings: str) -> None:
         self.folder = folder
-        self.port = self.mqtt_port = 0
+        self.port, self.mqtt_port = free_port(), free_port()
         self._command = command
         self._settings = {**SETTINGS, **settings}
         self._lives = 0
@@ -65,7 +66,6 @@ class Served:
     def start(self) -> None:
         """Run it until it says that it is up."""
         self._lives += 1
-        # A port that was found free once is its own from then on.
         options = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
         options += ["--database", self.database_url]
         with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
@@ -76,7 +76,7 @@ class Served:
                 stdout=out,
                 stderr=err,
             )
-        wait_for(lambda: self.ended or "is up" in self.printed, "a server that is up")
+        wait_for(lambda: self.ended or "is up" in self.printed, "its start", START)
         assert not self.ended, self.log
         found, mqtt = _HTTP.search(self.printed), _MQTT.search(self.printed)
         assert found is not None, self.printed

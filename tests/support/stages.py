@@ -55,8 +55,8 @@ class Client(Protocol):
     @property
     def subprotocol(self) -> str | None: ...
 
-    def receive(self) -> Frame:
-        """The next frame. Raises `Closed`."""
+    def receive(self, within: float | None = ...) -> Frame:
+        """The next frame, if it comes in so many seconds. Raises `Closed`."""
 
     def send(self, message: str | bytes) -> None: ...
 
@@ -79,7 +79,7 @@ class Stage(Protocol):
         """Await `function()` on the server's loop."""
 
 
-def until(condition: Callable[[], bool], deadline: float = DEADLINE) -> None:
+def until(condition: Callable[[], object], deadline: float = DEADLINE) -> None:
     """Wait for `condition`, and fail if it does not come."""
     ends = time.monotonic() + deadline
     while not condition():
@@ -95,7 +95,7 @@ class _InProcessClient:
         self._session = session
         self.subprotocol = session.accepted_subprotocol
 
-    def receive(self) -> Frame:
+    def receive(self, within: float | None = None) -> Frame:
         try:
             frame: Frame = json.loads(self._session.receive_text())
         except WebSocketDisconnect as error:
@@ -148,9 +148,9 @@ class _SocketClient:
         self._connection = connection
         self.subprotocol = connection.subprotocol
 
-    def receive(self) -> Frame:
+    def receive(self, within: float | None = DEADLINE) -> Frame:
         try:
-            frame: Frame = json.loads(self._connection.recv(timeout=DEADLINE))
+            frame: Frame = json.loads(self._connection.recv(timeout=within))
         except ConnectionClosed as error:
             raise Closed(error.rcvd.code if error.rcvd else 1006) from None
         return frame

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 
 PATIENCE = 15.0
 """Seconds: a busy machine is no fault of ours."""
+START = 45.0
+"""Seconds for a process to come up: two of nothing but computing, shared with all that runs."""
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:
@@ -26,9 +28,9 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str = "")
         await asyncio.sleep(0.02)
 
 
-def wait_for(condition: Callable[[], object], what: str = "") -> None:
+def wait_for(condition: Callable[[], object], what: str = "", within: float = PATIENCE) -> None:
     """As `until`, where no loop runs."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"in vain: {what or condition}"
         time.sleep(0.005)

@@ -26,7 +26,7 @@ def test_the_tests_on_the_page_pass(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
     environment = {key: value for key, value in os.environ.items() if "CARDUME" not in key}
     ran = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
     )
     assert ran.returncode == 0, ran.stdout
     assert f"{PAGE.count('async def test_')} passed" in ran.stdout

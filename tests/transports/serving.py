@@ -84,6 +84,19 @@ class Lodge:
         assert isinstance(connection.transport, Socket)
         return connection.transport
 
+    @property
+    def is_parting(self) -> bool:
+        """Whether goodbye was said to everybody, all of it is on its way, and their time runs."""
+        ends = [connection.transport for connection in self.hub.connections()]
+        assert all(isinstance(end, Socket) for end in ends)
+        return all(
+            end._said_goodbye
+            and end._deadline is not None
+            and not end.transport.get_write_buffer_size()
+            for end in ends
+            if isinstance(end, Socket)
+        )
+
     async def say(self, data: Any) -> None:
         """Publish in the room."""
         await self.hub.publish("room:7", "m", data)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
+from cardume.auth.signer import TokenSigner
+from cardume.testing import FakeClock
 from cardume.wire.messages import Position
-from tests.support.house import House, token
+from tests.support.house import SECRET, House
 from tests.support.stages import STAGES, Client, Closed, Denied, Frame, Stage, until
 
 _fresh = itertools.count(1000)
@@ -19,7 +22,7 @@ _fresh = itertools.count(1000)
 
 @pytest.fixture(scope="module", params=STAGES)
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with STAGES[request.param](House()) as running:
+    with STAGES[request.param](House(clock=FakeClock(start=time.time()))) as running:
         yield running
 
 
@@ -27,6 +30,10 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 def room() -> int:
     """A room that no other test was in."""
     return next(_fresh)
+
+
+def token(stage: Stage, sub: str = "anna", *, ttl: float = 300) -> str:
+    return TokenSigner(SECRET, stage.house.hub.clock).mint(sub, ttl=ttl)
 
 
 def enter(
@@ -38,7 +45,7 @@ def enter(
     headers: dict[str, str] | None = None,
     subprotocols: Sequence[str] = (),
 ) -> AbstractContextManager[Client]:
-    asked = f"?token={shown or token()}{query}"
+    asked = f"?token={shown or token(stage)}{query}"
     return stage.connect(f"/rt{path}{asked}", headers=headers, subprotocols=subprotocols)
 
 
@@ -121,7 +128,7 @@ def test_an_address_that_is_none(stage: Stage) -> None:
 
 
 def test_a_token_in_the_authorization_header(stage: Stage, room: int) -> None:
-    headers = {"Authorization": f"Bearer {token('berta')}"}
+    headers = {"Authorization": f"Bearer {token(stage, 'berta')}"}
     with stage.connect(f"/rt/ws/room/{room}", headers=headers) as client:
         assert client.receive()["type"] == "connected"
         presence = stage.house.hub.presence(f"room:{room}")
@@ -129,7 +136,7 @@ def test_a_token_in_the_authorization_header(stage: Stage, room: int) -> None:
 
 
 def test_a_token_as_subprotocol(stage: Stage, room: int) -> None:
-    with stage.connect(f"/rt/ws/room/{room}", subprotocols=["bearer", token()]) as client:
+    with stage.connect(f"/rt/ws/room/{room}", subprotocols=["bearer", token(stage)]) as client:
         assert client.subprotocol == "bearer"
         assert client.receive()["type"] == "connected"
     with stage.connect(f"/rt/ws/room/{room}", subprotocols=["bearer", "nonsense"]) as client:
@@ -158,7 +165,7 @@ def test_a_draining_hub_says_when_to_come_back(stage: Stage) -> None:
 def test_a_guard_with_dependencies_knows_the_connections_identity(stage: Stage) -> None:
     with enter(stage, "/ws/vault/x") as client:
         assert client.receive()["type"] == "connected"
-    with enter(stage, "/ws/vault/x", shown=token("berta")) as client:
+    with enter(stage, "/ws/vault/x", shown=token(stage, "berta")) as client:
         assert code_of(client) == 3507
 
 
@@ -261,7 +268,7 @@ def test_commands_are_answered_in_order(stage: Stage, room: int) -> None:
         client.send('{"type":"ping","id":1}')
         client.send('{"type":"action","data":{"name":"echo","x":"é"},"id":2}')
         client.send("nonsense")
-        client.send(json.dumps({"type": "refresh", "data": {"token": token()}, "id": 4}))
+        client.send(json.dumps({"type": "refresh", "data": {"token": token(stage)}, "id": 4}))
         pong, result, error, refreshed = receive(client, 4)
     assert (pong["type"], pong["id"]) == ("pong", 1)
     assert (result["type"], result["data"], result["id"]) == (
@@ -294,7 +301,11 @@ def test_64_kib_pass_and_a_byte_more_closes(stage: Stage, room: int, filling: st
 
 
 def test_a_token_that_ends_closes(stage: Stage, room: int) -> None:
-    with enter(stage, f"/ws/room/{room}", shown=token(ttl=2)) as client:
+    with enter(stage, f"/ws/room/{room}", shown=token(stage, ttl=2)) as client:
+        assert client.receive()["type"] == "connected"
+        clock = stage.house.hub.clock
+        assert isinstance(clock, FakeClock)
+        stage.run(lambda: clock.advance(4))
         assert code_of(client) == 3005
 
 

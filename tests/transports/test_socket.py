@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from cardume.wire import codes
-from tests.support.waiting import until
+from tests.support.waiting import START, until
 from tests.transports.serving import Lodge
 
 
@@ -63,7 +63,7 @@ class Raw:
     async def rest(self) -> bytes:
         """All that comes until the end."""
         loop, read = asyncio.get_running_loop(), b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(START):
             while more := await loop.sock_recv(self._socket, 65536):
                 read += more
         return read
@@ -101,9 +101,9 @@ async def test_a_ping_of_the_peer_is_answered(lodge: Lodge) -> None:
 
 async def test_a_peer_that_answers_pings_stays(lodge: Lodge) -> None:
     async with lodge.visit() as client:
-        for _ in range(20):
-            await lodge.clock.advance(10)
-            await asyncio.sleep(0.01)
+        for _ in range(40):
+            await lodge.clock.advance(5)  # less than it has to answer: never past both at once
+            await until(lambda: not lodge.socket._asked, "a pong")
         await lodge.say({"n": 1})
         assert json.loads(await client.recv())["data"] == {"n": 1}
 
@@ -119,7 +119,7 @@ async def test_a_peer_that_answers_no_ping_is_sent_away(lodge: Lodge) -> None:
 async def _gone(lodge: Lodge, peer: Raw) -> bytes:
     """What a peer still reads that does not answer the goodbye."""
     reading = asyncio.create_task(peer.rest())
-    await asyncio.sleep(0.05)
+    await until(lambda: lodge.is_parting, "a goodbye")
     await lodge.clock.advance(6)
     read = await reading
     await until(lambda: not lodge.hub.connections())
@@ -201,7 +201,7 @@ async def test_a_reader_that_paused_gets_everything_in_order(lodge: Lodge) -> No
         reading = asyncio.create_task(slow.rest())
         await until(lambda: connection.write is not None, "written to directly again")
         connection.close(codes.FORCE_RECONNECT)
-        await asyncio.sleep(0.05)
+        await until(lambda: lodge.is_parting, "a goodbye")
         await lodge.clock.advance(6)
         told = [int(n) for n in re.findall(rb'"data":{"n":(\d+)', await reading)]
         assert told == list(range(count))

@@ -161,7 +161,7 @@ async def test_a_ping_is_sent_to_a_slow_reader_as_well(house: House) -> None:
         reading = asyncio.create_task(slow.rest())
         await until(lambda: not held._paused, "read")
         house.hub.connections()[0].close(codes.FORCE_RECONNECT)
-        await asyncio.sleep(0.1)
+        await until(lambda: house.is_parting, "a goodbye")
         await house.clock.advance(6)
         assert b"\x89\x00" in await reading
 
@@ -181,7 +181,7 @@ async def test_what_was_said_before_a_goodbye_is_heard(house: House) -> None:
 async def test_a_goodbye_does_not_wait_for_an_answer_for_ever(house: House) -> None:
     async with Raw(house) as peer:
         await peer.send(asked(0) + framed(8, b"\x03\xe8"))
-        await asyncio.sleep(0.05)
+        await until(lambda: house.socket._deadline is not None, "a heard goodbye")
         await house.clock.advance(6)
         await until(lambda: not house.hub.connections())
     assert house.done == []

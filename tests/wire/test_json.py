@@ -81,11 +81,11 @@ def test_brackets_in_strings_do_not_count() -> None:
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_a_hundred_thousand_levels_are_refused_quickly(opening: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(Invalid):
         json.parse(opening * 100_000)
-    # reliability.md C5 says 10 ms; a busy machine gets ten times that.
-    assert time.perf_counter() - began < 0.1
+    # reliability.md C5 says 10 ms; a slow machine gets ten times that.
+    assert time.thread_time() - began < 0.1
 
 
 def test_the_last_of_duplicate_keys_wins_as_in_browsers() -> None:
