@@ -7,6 +7,7 @@ all of them. An empty variable is unset. A library user needs none of it: `Hub()
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -169,3 +171,8 @@ def misspelt(names: Iterable[str]) -> list[str]:
     """Variables that begin like ours and are none: a wish that nobody hears."""
     ours = {f"CARDUME_{name.upper()}" for name in Settings.model_fields} | _OTHERS
     return sorted(name for name in names if name.startswith("CARDUME_") and name not in ours)
+
+
+def named() -> set[str]:
+    """The variables of the environment, and those of `.env` that are not empty."""
+    return {*os.environ, *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)}

@@ -281,6 +281,15 @@ async def test_somebody_elses_server_is_called_that(reply: Reply) -> None:
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("fault", [b"7", b"null", b"{}", b'{"code":"102"}', b'{"code":1e999}'])
+async def test_a_batch_with_an_error_that_is_none_is_somebody_elses(fault: bytes) -> None:
+    body = b'{"replies":[{"publish":{}},{"error":' + fault + b"}]}"
+    with faulty(Reply(200, body)) as server:
+        async with HubClient(server.url, API_KEY) as hub:
+            with pytest.raises(ConfigurationError, match="no server API of ours"):
+                await hub.batch([{"info": {}}, {"info": {}}])
+
+
 async def test_a_connection_is_kept_until_the_server_closes_it() -> None:
     with faulty() as server:
         async with HubClient(server.url, API_KEY, retries=0) as hub:
@@ -315,3 +324,8 @@ def test_what_is_no_address_is_said_at_once(url: str) -> None:
 def test_what_is_no_key_is_said_at_once(key: str) -> None:
     with pytest.raises(ConfigurationError):
         HubClient("http://localhost", key)
+
+
+def test_less_than_no_retries_are_said_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="retries"):
+        HubClient("http://localhost", API_KEY, retries=-1)

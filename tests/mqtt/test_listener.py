@@ -207,8 +207,20 @@ async def test_publish_refuses_what_it_could_not_send(house: House) -> None:
 async def test_a_port_in_use_says_what_to_do(house: House) -> None:
     clock = SystemClock()
     second = Listener("127.0.0.1", house.port, Keeper(), Intake(Store(), clock), clock)
-    with pytest.raises(ConfigurationError, match=f"{house.port}.*CARDUME_MQTT_PORT"):
+    with pytest.raises(ConfigurationError) as refused:
         await second.start()
+    assert str(refused.value) == (
+        f"the MQTT listener cannot listen on 127.0.0.1:{house.port} (Address already in use): "
+        "stop what else uses that port, or choose another with --mqtt-port or CARDUME_MQTT_PORT"
+    )
+
+
+async def test_a_host_that_is_none_says_why(house: House) -> None:
+    clock = SystemClock()
+    second = Listener("no.such.invalid", 0, Keeper(), Intake(Store(), clock), clock)
+    with pytest.raises(ConfigurationError) as refused:
+        await second.start()
+    assert "Unknown error" not in str(refused.value)
 
 
 async def test_stop_acknowledges_what_was_sent_and_publishes_no_will(house: House) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cardume.runner.process import Process
 from tests.runner.conftest import Gate, Run
 from tests.runner.peer import Peer, drop, drop_answer, says, serve
 from tests.support.waiting import PATIENCE, wait_for
@@ -164,6 +167,28 @@ def test_a_cancel_ends_the_command(execute: Run, peer: Peer, how: str) -> None:
     assert "not delivered" not in result.err
 
 
+def test_a_cancel_that_comes_before_the_command_ends_it_all_the_same(
+    execute: Run, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system takes its time to start it: by then the delivery has heard, and has ended."""
+
+    def cancel(peer: Peer, path: str, body: Any) -> None:
+        peer.only.status = "cancelled"
+
+    def slow(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        (delivery,) = (t for t in threading.enumerate() if t.name == "delivery")
+        delivery.join(PATIENCE)
+        assert not delivery.is_alive()
+        return started(*arguments, **options)
+
+    started = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    peer.faults.extend([serve, cancel])
+    result = execute("sleep", "5", renew=0.0)
+    assert result.code == 143
+    assert "cancelled by a viewer" in result.err
+
+
 def test_a_command_that_does_not_heed_a_cancel_is_killed(execute: Run, peer: Peer) -> None:
     def cancel(peer: Peer, path: str, body: Any) -> None:
         peer.only.status = "cancelled"
@@ -171,6 +196,18 @@ def test_a_command_that_does_not_heed_a_cancel_is_killed(execute: Run, peer: Pee
     peer.faults.extend([serve, cancel])
     code = "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True); signal.pause()"
     assert execute(sys.executable, "-c", code, kill_after=0.2).code == 137
+
+
+def test_a_second_cancel_leaves_no_timer_behind() -> None:
+    before = set(threading.enumerate())
+    process = Process(["sleep", "5"], {})
+    for pipe in process.pipes().values():
+        os.close(pipe)
+    process.terminate(3600)
+    process.terminate(3600)
+    process.wait()
+    assert process.reap() == 143
+    wait_for(lambda: set(threading.enumerate()) <= before)
 
 
 def test_what_a_cancelled_command_started_does_not_outlive_it(

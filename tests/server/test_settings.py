@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,20 @@ def test_a_command_tells_it_in_one_line(folder: Path) -> None:
         "cardume: CARDUME_MQTT_PREFIX: letters, digits, - and _, in levels divided by /, "
         "such as aquabook or farm/tanks\n"
     )
+
+
+def test_a_typo_in_the_file_is_named_as_one_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setenv("CARDUME_PROT", "1")
+    (folder / ".env").write_text("export CARDUME_HSOT=::1\nCARDUME_URL=http://x\nOTHERS=1\n")
+    (settings,) = (found for found in examine({}) if found.what == "settings")
+    assert not settings.ok
+    assert settings.says == "nobody reads CARDUME_HSOT, CARDUME_PROT: a typo?"
+
+
+def test_serve_names_a_typo_in_the_file(folder: Path) -> None:
+    (folder / ".env").write_text("CARDUME_HSOT=::1\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = cardume("serve", "--port", str(taken.getsockname()[1]), cwd=folder)
+    assert ended.stderr.startswith("cardume: nobody reads CARDUME_HSOT: a typo?\n")

@@ -46,7 +46,7 @@ class Answer(msgspec.Struct):
 class Replies(msgspec.Struct):
     """Of a batch."""
 
-    replies: list[dict[str, Any]] | None = None
+    replies: list[dict[str, msgspec.Raw]] | None = None
     error: Fault | None = None
 
 
@@ -220,8 +220,8 @@ def replies_of(body: bytes) -> list[Any]:
     if said.replies is None:
         raise ConfigurationError("what answers at this address is no server API of ours")
     return [
-        error_of(msgspec.convert(reply["error"], Fault))
+        error_of(read(reply["error"], Fault))
         if "error" in reply
-        else next(iter(reply.values()), None)
+        else next((read(result, object) for result in reply.values()), None)
         for reply in said.replies
     ]

@@ -34,6 +34,8 @@ class Calls:
     ) -> None:
         if not api_key or not api_key.isascii() or not api_key.isprintable():
             raise ConfigurationError("an API key is printable ASCII, and is not empty")
+        if retries < 0:
+            raise ConfigurationError("retries: 0, or how often a call is repeated")
         self.timeout = timeout
         self.retries = retries
         self._headers = {"Content-Type": "application/json", "X-API-Key": api_key}

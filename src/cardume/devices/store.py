@@ -136,13 +136,21 @@ async def events_of(
 
 
 async def transitions_since(
-    connection: AsyncConnection, device_ids: Sequence[str], since: float
+    connection: AsyncConnection, among: Sequence[Device], since: float
 ) -> dict[str, int]:
-    """How many transitions devices made since `since`; they tell a flapping one."""
+    """How many transitions devices made since `since`; they tell a flapping one.
+
+    It may tell of others in the aquariums of those that are `among`.
+    """
+    # A large aquarium has more devices than a statement parameters (32,766 of SQLite's).
+    if len(among) == 1:
+        of = devices.c.device_id == among[0].device_id
+    else:
+        of = devices.c.aquarium_id.in_({device.aquarium_id for device in among})
     query = (
         select(device_events.c.device_id, func.count())
         .where(
-            device_events.c.device_id.in_(device_ids),
+            device_events.c.device_id.in_(select(devices.c.device_id).where(of)),
             device_events.c.at >= since,
             device_events.c.command_id.is_(None),
         )

@@ -26,6 +26,8 @@ from cardume.mqtt.ports import Gatekeeper
 
 log = logging.getLogger("cardume.mqtt")
 
+_ANOTHER_PORT = "--mqtt-port or CARDUME_MQTT_PORT"
+
 
 class ListenerStats(NamedTuple):
     """Counts since the start, and how many there are now."""
@@ -101,7 +103,7 @@ class Listener:
         self._broker.on_will = self._host.publish_will
         self._open = True
         host, port = self._address
-        await self._sockets.open(self._accept, host, port, "CARDUME_MQTT_PORT")
+        await self._sockets.open(self._accept, host, port, _ANOTHER_PORT)
         if self._tls is not None:
             self._handshakes = Handshakes(
                 self._tls.certificates,

@@ -76,12 +76,15 @@ class Process:
                     os.killpg(self.group, number)
 
     def terminate(self, kill_after: float = KILL_AFTER) -> None:
-        """SIGTERM now, SIGKILL to what is left of it in `kill_after` seconds."""
-        self.signal(signal.SIGTERM)
-        self.signal(signal.SIGCONT)  # a stopped process hears of it only then
-        self._timer = threading.Timer(kill_after, self.signal, (signal.SIGKILL,))
-        self._timer.daemon = True
-        self._timer.start()
+        """SIGTERM now, SIGKILL to what is left of it in `kill_after` seconds. Again is nothing."""
+        with self._changing:
+            if self._timer is not None:
+                return
+            self._timer = threading.Timer(kill_after, self.signal, (signal.SIGKILL,))
+            self._timer.daemon = True
+            self.signal(signal.SIGTERM)
+            self.signal(signal.SIGCONT)  # a stopped process hears of it only then
+            self._timer.start()
 
     def resume(self) -> None:
         """We were continued, perhaps into the foreground."""

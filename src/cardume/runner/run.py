@@ -109,6 +109,8 @@ class _Run:
         reader.start()
         for number in self._early:
             process.signal(number)
+        if self._cancelled:  # perhaps before there was a process
+            process.terminate(self._options.kill_after)
         process.wait()
         grace = self._options.kill_after if self._cancelled else 0.0
         reader.command_ended(self._options.linger + grace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from enum import StrEnum
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from cardume.server import db
 from cardume.server.console import Database
 from cardume.server.console import one_line_errors as _one_line_errors
 from cardume.server.console import settings_with as _settings
-from cardume.settings import Settings, misspelt
+from cardume.settings import Settings, misspelt, named
 
 app = typer.Typer(
     name="cardume",
@@ -158,7 +157,7 @@ def _serve(settings: Settings, *, with_demo: bool = False) -> None:
     from cardume.server.serve import bind, run
 
     logging.configure(settings.log_level)
-    for name in misspelt(os.environ):
+    for name in misspelt(named()):
         typer.echo(f"cardume: nobody reads {name}: a typo?", err=True)
     for remark in process.remarks(settings.max_connections):
         typer.echo(f"cardume: {remark}", err=True)

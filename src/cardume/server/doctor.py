@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from cardume.server.finding import Finding
 from cardume.server.places import Place
 from cardume.server.serve import bind
 from cardume.server.tokens import verifier
-from cardume.settings import Settings, misspelt
+from cardume.settings import Settings, misspelt, named
 
 __all__ = ["Finding", "examine"]
 
@@ -76,7 +75,7 @@ def _apps(settings: Settings) -> Finding:
         check(settings)
     except ConfigurationError as error:
         return Finding("settings", ok=False, says=str(error))
-    unheard = misspelt(os.environ)
+    unheard = misspelt(named())
     if unheard:
         return Finding("settings", ok=False, says=f"nobody reads {', '.join(unheard)}: a typo?")
     return Finding("settings", ok=True, says=f"readable; apps: {', '.join(settings.apps)}")

@@ -94,7 +94,7 @@ def _owner(backend: Backend) -> Finding:
     owner = asyncio.run(look(backend))
     if owner is None:
         return Finding("owner", ok=True, says="no server has the database")
-    if is_alive(owner, this_process(), one_machine=isinstance(backend, Sqlite)):
+    if is_alive(owner, this_process(), one_machine=backend.one_machine):
         says = f"in use ({owner}): a second server will not start"
         return Finding("owner", ok=False, says=says)
     return Finding("owner", ok=True, says=f"gone ({owner}): the next server takes over")

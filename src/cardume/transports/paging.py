@@ -44,10 +44,15 @@ def position(cursor: str | None, kind: type[T]) -> T | None:
     try:
         value = json.parse(base64.urlsafe_b64decode(cursor.encode("ascii", "replace")))
     except (Invalid, binascii.Error):
-        raise Invalid("cursor: use `next` of the page before") from None
+        raise foreign_cursor() from None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise Invalid("cursor: use `next` of the page before")
+        raise foreign_cursor()
     return value
+
+
+def foreign_cursor() -> Invalid:
+    """What is said of a cursor that we did not write, or wrote for another list."""
+    return Invalid("cursor: use `next` of the page before")
 
 
 def _cursor(key: object) -> str:

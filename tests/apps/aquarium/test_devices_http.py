@@ -127,12 +127,16 @@ async def test_an_id_is_taken_once(tank: Tank) -> None:
         {"expected_interval_seconds": 0},
         {"expected_interval_seconds": 1e9},
         {"expected_interval_seconds": "often"},
+        {"expected_interval_seconds": "8"},
+        {"expected_interval_seconds": True},
         {"name": "x" * 201},
     ],
 )
 async def test_a_wrong_device_is_422(tank: Tank, wrong: dict[str, Any]) -> None:
     body = {"device_id": "d", "aquarium_id": 1, **wrong}
     assert (await tank.call("POST", "/devices", body)).status_code == 422
+    if "expected_interval_seconds" in wrong:
+        assert (await tank.call("PATCH", "/devices/probe", wrong)).status_code == 422
 
 
 @pytest.mark.parametrize("id", [2, -1, 2**64, 10**30])

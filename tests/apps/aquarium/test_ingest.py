@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from cardume.apps.aquarium.measurements import MAX_SENSORS
-from cardume.storage.tables import readings, sensors
+from cardume.storage.tables import devices, readings, sensors
 from cardume.wire.messages import rfc3339
 from tests.support.databases import on_both
 from tests.support.tank import Tank, data
@@ -129,6 +129,18 @@ async def test_what_nobody_can_use_is_counted_and_dropped(
     assert lines[0].exc_info is None
     assert "25,3" not in caplog.text
     assert "yyyy" not in caplog.text
+
+
+async def test_what_is_left_out_of_a_state_is_counted(
+    tank: Tank, caplog: pytest.LogCaptureFixture
+) -> None:
+    await tank.hear("probe", "state", {"rssi": "weak", "uptime": 5, "wifi": {"ssid": "reef"}})
+    await tank.hear("probe", "state", {"uptime": 6})
+    assert tank.rejected("ignored_state_member") == 2
+    assert tank.rejected("bad_state") == 0
+    assert "reef" not in caplog.text
+    (row,) = await tank.rows(devices)
+    assert row["report"] == {"uptime": 6.0}
 
 
 async def test_a_wrong_topic_is_named_on_one_line_of_bounded_length(

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cardume.devices.store import register
 from cardume.storage.tables import devices
+from tests.support.databases import on_both
 from tests.support.peers import Peer
 from tests.support.tank import Tank, data
 
@@ -306,6 +308,22 @@ async def test_status_says_that_a_device_flaps(tank: Tank) -> None:
     assert (await tank.status("probe"))["flapping"]
     await tank.passes(901, step=300)
     assert not (await tank.status("probe"))["flapping"]
+
+
+@on_both
+async def test_an_overview_has_more_devices_than_a_statement_has_parameters(tank: Tank) -> None:
+    """PostgreSQL takes 32,767 of them, SQLite 32,766 where nobody built it for more."""
+    await go_offline(tank)
+    await tank.read("probe")
+    await will(tank)
+    await tank.passes(15)
+    probe = tank.app.devices.get("probe")
+    assert probe is not None
+    for number in range(33_000):
+        tank.app.devices.put(replace(probe, device_id=f"d{number}"))
+    told = (await tank.app.overview(1))["devices"]
+    assert len(told) == 33_001
+    assert [device["device_id"] for device in told if device["flapping"]] == ["probe"]
 
 
 async def test_rows_18_to_20_sleep_is_planned_silence(tank: Tank) -> None:

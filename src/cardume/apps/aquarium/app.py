@@ -149,8 +149,7 @@ class Aquarium:
     ) -> list[DeviceStatusView]:
         """What is known of the life of `devices`, in their order."""
         since = self.hub.clock.now() - FLAPPING_WITHIN
-        ids = [device.device_id for device in devices]
-        transitions = await transitions_since(connection, ids, since)
+        transitions = await transitions_since(connection, devices, since)
         return [
             status_view(
                 device,

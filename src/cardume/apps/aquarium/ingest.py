@@ -140,6 +140,8 @@ class Ingest:
                 return Decoded(message, id, self._announcement(message))
             case TopicKind.STATE:
                 report = decode_state(payload)
+                if report.ignored:
+                    self.rejects.note("ignored_state_member", id, count=report.ignored)
                 known = {n: getattr(report, n) for n in ("uptime", "rssi", "firmware", "interval")}
                 fields = {n: value for n, value in known.items() if value is not None}
                 return Decoded(message, id, live, Report({**report.extra, **fields}))

@@ -28,10 +28,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
 from cardume.apps.aquarium.views import reading_id
-from cardume.errors import Invalid
 from cardume.storage.rollups import HOUR, SCALE
 from cardume.storage.tables import readings, rollups
-from cardume.transports.paging import page, position
+from cardume.transports.paging import foreign_cursor, page, position
 from cardume.wire.messages import rfc3339
 
 Source = Literal["raw", "hourly", "mixed"]
@@ -163,7 +162,7 @@ def _place(cursor: str | None) -> _Place | None:
         case [int() | float() as at, int() as number, int() as told] if math.isfinite(at):
             if abs(number) < 1 << 63 and abs(at) < 1e12 and 0 <= told < 1 << 63:
                 return _Place(float(at), int(number), int(told))
-    raise Invalid("cursor: use `next` of the page before")
+    raise foreign_cursor()
 
 
 def _readings_after(series: Series, after: _Place | None, most: int) -> Select[Any]:

@@ -18,11 +18,10 @@ from cardume.apps.cards.bodies import (
     NewCard,
 )
 from cardume.apps.cards.views import BoardView, CardView, card_view
-from cardume.errors import Invalid
 from cardume.storage.tables import cards
 from cardume.transports.apps import router_of
 from cardume.transports.fastapi import CurrentIdentity
-from cardume.transports.paging import Cursor, Limit, Page, page, position
+from cardume.transports.paging import Cursor, Limit, Page, foreign_cursor, page, position
 from cardume.transports.problems import ProblemRoute
 
 _routes = APIRouter(route_class=ProblemRoute, tags=["cards"])
@@ -105,4 +104,4 @@ def _place(after: list[Any]) -> tuple[str, str]:
     match after:
         case [str(column_id), str(place)]:
             return column_id, place
-    raise Invalid("cursor: use `next` of the page before")
+    raise foreign_cursor()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -37,7 +39,7 @@ class Sockets:
             server = await loop.create_server(door, host, port, reuse_address=True, backlog=BACKLOG)
         except OSError as error:
             raise ConfigurationError(
-                f"the MQTT listener cannot listen on {host}:{port} ({error.strerror or error}): "
+                f"the MQTT listener cannot listen on {host}:{port} ({_reason(error)}): "
                 f"stop what else uses that port, or choose another with {setting}"
             ) from error
         self._servers.append(server)
@@ -60,6 +62,13 @@ class Sockets:
         for server in self._servers:
             await server.wait_closed()
         self._servers.clear()
+
+
+def _reason(error: OSError) -> str:
+    # asyncio's own words name the address once more. A resolver has numbers of its own.
+    if error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 class Turned(asyncio.Protocol):

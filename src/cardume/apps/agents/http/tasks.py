@@ -18,10 +18,9 @@ from cardume.apps.agents.task import (
     TaskView,
     task_number,
 )
-from cardume.errors import Invalid
 from cardume.storage.tables import tasks
 from cardume.transports.fastapi import CurrentIdentity
-from cardume.transports.paging import Cursor, Limit, Page, page, position
+from cardume.transports.paging import Cursor, Limit, Page, foreign_cursor, page, position
 from cardume.transports.problems import ProblemRoute
 
 router = APIRouter(prefix="/coordination/tasks", route_class=ProblemRoute, tags=["tasks"])
@@ -110,4 +109,4 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
             return None
         case [int(priority), int(number)]:
             return priority, number
-    raise Invalid("cursor: use `next` of the page before")
+    raise foreign_cursor()

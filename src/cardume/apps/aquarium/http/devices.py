@@ -20,7 +20,7 @@ from cardume.devices.names import DEVICE_ID
 from cardume.devices.store import events_of, register
 from cardume.errors import Refused
 from cardume.storage.tables import alerts, devices
-from cardume.transports.bodies import Body, Name, Patch
+from cardume.transports.bodies import Body, Name, Number, Patch
 from cardume.transports.fastapi import CurrentIdentity
 from cardume.transports.paging import Cursor, Limit, Page, page, position
 from cardume.transports.problems import ProblemRoute
@@ -30,7 +30,7 @@ from cardume.wire.messages import rfc3339
 router = APIRouter(prefix="/devices", route_class=ProblemRoute, tags=["devices"])
 
 DeviceId = Annotated[str, Field(pattern=f"^{DEVICE_ID}$")]
-Interval = Annotated[float | None, Field(ge=1, le=86_400)]
+Interval = Annotated[Number, Field(ge=1, le=86_400)] | None
 
 
 class NewDevice(Body):
