@@ -137,7 +137,7 @@ def test_a_second_run_installs_nothing(clone: Clone) -> None:
     assert clone.notes == [
         "python -m cardume demo",
         "python -m cardume token --user a b",
-        "python -m pytest -n auto --dist loadfile -k hub",
+        f"python -m pytest -n {2 * (os.cpu_count() or 1)} --dist loadfile -k hub",
         "python bench/ingest.py flood --quick",
         "python bench/everything.py --full",
     ]
