@@ -35,9 +35,9 @@ class Snapshots:
             Refused, TypeError: as `told_by`.
             Unavailable: the hub stopped meanwhile.
         """
-        if channel in self._reading and channel not in self._next:
-            shared = self._next[channel] = asyncio.get_running_loop().create_future()
-            self._tasks.spawn(self._follow(channel, shared, source, parameters), "read snapshot")
+        before = self._reading.get(channel)
+        if before is not None and channel not in self._next:
+            self._read_after(before, channel, source, parameters)
         if channel in self._next:
             # Whoever leaves does not take it from the others.
             return await asyncio.shield(self._next[channel])
@@ -51,34 +51,40 @@ class Snapshots:
             del self._reading[channel]
             over.set_result(None)
 
-    async def _follow(
+    def _read_after(
         self,
+        before: asyncio.Future[None],
         channel: str,
-        shared: asyncio.Future[bytes],
         source: Snapshot,
         parameters: Mapping[str, Any],
     ) -> None:
-        try:
-            await asyncio.wait([self._reading[channel]])
+        shared = self._next[channel] = asyncio.get_running_loop().create_future()
+
+        async def follow() -> None:
+            await asyncio.wait([before])
             # Whoever comes from here on is too late for this one.
             del self._next[channel]
-            told = await self._read(channel, source, parameters)
-        except BaseException as error:
-            _give_up(shared, error)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            if not shared.done():
-                shared.set_result(told)
-        finally:
+            try:
+                _tell(shared, await self._read(channel, source, parameters))
+            except Exception as error:
+                _tell(shared, error)
+
+        def ended(_task: object) -> None:
             if self._next.get(channel) is shared:
                 del self._next[channel]
+            _tell(shared, Unavailable("the hub has stopped"))
+
+        self._tasks.spawn(follow(), "read snapshot").add_done_callback(ended)
 
 
-def _give_up(shared: asyncio.Future[bytes], error: BaseException) -> None:
-    if not shared.done():
-        ended = not isinstance(error, Exception)
-        shared.set_exception(Unavailable("the hub has stopped") if ended else error)
+def _tell(shared: asyncio.Future[bytes], outcome: bytes | Exception) -> None:
+    """The first outcome is the one that counts."""
+    if shared.done():
+        return
+    if isinstance(outcome, bytes):
+        shared.set_result(outcome)
+    else:
+        shared.set_exception(outcome)
         shared.exception()  # those who waited may all have left
 
 
