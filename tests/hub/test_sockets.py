@@ -34,7 +34,7 @@ def pairs() -> Iterator[Pairs]:
             end.close()
 
 
-def numbers(pairs: Pairs) -> array[int]:
+def filenos(pairs: Pairs) -> array[int]:
     return array("i", [ours.fileno() for ours, _ in pairs])
 
 
@@ -42,11 +42,11 @@ def test_where_it_is_tested_it_is_compiled() -> None:
     assert sockets.COMPILED
 
 
-def test_where_nothing_was_compiled_no_socket_has_a_number() -> None:
+def test_where_nothing_was_compiled_no_descriptor_is_used() -> None:
     code = (
         "import sys; sys.modules['cardume.hub._sockets'] = None\n"
         "from cardume.hub import sockets\n"
-        "print(sockets.COMPILED, sockets.number_of(None))"
+        "print(sockets.COMPILED, sockets.fileno_of(None))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "-1"]
@@ -54,7 +54,7 @@ def test_where_nothing_was_compiled_no_socket_has_a_number() -> None:
 
 @pytest.mark.parametrize("many", [0, 1, 63, 64, 100])
 def test_all_get_the_same(pairs: Pairs, many: int) -> None:
-    assert sockets.send_each(numbers(pairs[:many]), b"hello") == []
+    assert sockets.send_each(filenos(pairs[:many]), b"hello") == []
     assert [theirs.recv(10) for _, theirs in pairs[:many]] == [b"hello"] * many
 
 
@@ -62,7 +62,7 @@ def test_what_did_not_fit_and_who_is_gone_are_named(pairs: Pairs) -> None:
     pairs[1][0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     pairs[2][1].close()
     data = bytes(range(250)) * 80
-    ways = numbers(pairs[:4])
+    ways = filenos(pairs[:4])
     ways.append(-1)
     short = dict(sockets.send_each(ways, data))
     taken = short.pop(1)
@@ -74,7 +74,7 @@ def test_what_did_not_fit_and_who_is_gone_are_named(pairs: Pairs) -> None:
     assert set(again) == {1, 2, 4}
 
 
-def test_nothing_else_is_taken_for_numbers(pairs: Pairs) -> None:
+def test_nothing_else_is_taken_for_filenos(pairs: Pairs) -> None:
     for wrong in (b"abcd", array("q", [1])):
         with pytest.raises(TypeError, match="C ints"):
             sockets.send_each(wrong, b"x")  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ def test_others_run_while_many_are_written_to(pairs: Pairs) -> None:
 # -- whose sockets ------------------------------------------------------------------------------
 
 
-async def _numbers(context: ssl.SSLContext | None) -> tuple[int, int]:
+async def _filenos(context: ssl.SSLContext | None) -> tuple[int, int]:
     """Of a server's transport, and of the socket under it."""
     made: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
 
@@ -120,7 +120,7 @@ async def _numbers(context: ssl.SSLContext | None) -> tuple[int, int]:
             trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
         transport = await made
-        found = sockets.number_of(transport), transport.get_extra_info("socket").fileno()
+        found = sockets.fileno_of(transport), transport.get_extra_info("socket").fileno()
         writer.close()
         transport.abort()
         await asyncio.sleep(0)
@@ -131,17 +131,17 @@ RUNS = [asyncio.run, uvloop.run]
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_plain_socket_has_its_number(run: Run) -> None:
-    number, real = run(_numbers(None))
-    assert number == real
+def test_a_plain_socket_has_its_descriptor(run: Run) -> None:
+    fileno, real = run(_filenos(None))
+    assert fileno == real
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_one_whose_bytes_are_encrypted_has_none(run: Run, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Authority(tmp_path).server())
-    number, real = run(_numbers(context))
-    assert number == sockets.NONE != real
+    fileno, real = run(_filenos(context))
+    assert fileno == sockets.NO_FILENO != real
 
 
 async def test_one_of_an_unknown_loop_has_none() -> None:
@@ -150,4 +150,4 @@ async def test_one_of_an_unknown_loop_has_none() -> None:
     class Unknown(asyncio.Transport):
         pass
 
-    assert sockets.number_of(Unknown()) == sockets.NONE
+    assert sockets.fileno_of(Unknown()) == sockets.NO_FILENO

@@ -60,9 +60,9 @@ class DirectTransport:
         self.on_close: Callable[[], object] = _nothing
 
     @property
-    def number(self) -> int:
+    def fileno(self) -> int:
         """Its socket's."""
-        return sockets.NONE
+        return sockets.NO_FILENO
 
     def start(self, connection: Connection) -> None:
         self.connection = connection
@@ -121,7 +121,7 @@ class SocketTransport(DirectTransport):
         self._read = b""
 
     @property
-    def number(self) -> int:
+    def fileno(self) -> int:
         return self._ours.fileno()
 
     @property
@@ -175,7 +175,7 @@ class DirectPeer:
         self.hub = hub
         self.transport = self.kind()
         self.connection = hub.connect(identity, PLAIN, self.transport)
-        self.connection.socket = self.transport.number
+        self.connection.fileno = self.transport.fileno
         self.transport.on_close = self.leave
 
     @property

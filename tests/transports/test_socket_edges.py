@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from fastapi import Response, WebSocket
+from starlette.background import BackgroundTask
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from cardume import Centrifuge, Identity
 from cardume.transports import socket as fast
+from cardume.transports import uvicorn
 from cardume.wire import codes
 from tests.client.authority import Authority
 from tests.support.waiting import until
@@ -24,6 +30,9 @@ from tests.transports.serving import Lodge
 from tests.transports.test_socket import Raw
 
 CONNECTED = b'"connected"'
+
+LARGE = b"L" * 8_000_000
+"""More than the kernel takes for a peer that does not read."""
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
@@ -45,6 +54,7 @@ class House(Lodge):
     def __init__(self, **options: Any) -> None:
         self.done: list[Any] = []
         self.go_on = asyncio.Event()
+        self.answered = asyncio.Event()
         super().__init__(**options)
 
     def declare(self) -> None:
@@ -69,6 +79,17 @@ class House(Lodge):
         async def board(name: str) -> None: ...
 
         self.app.include_router(Centrifuge(self.hub).router)
+
+        @self.app.get("/large")
+        async def large() -> Response:
+            async def answered() -> None:
+                self.answered.set()
+
+            return Response(LARGE, background=BackgroundTask(answered))
+
+        @self.app.websocket("/theirs")
+        async def theirs(socket: WebSocket) -> None:
+            await socket.accept()
 
     def at(self, path: str) -> str:
         return self.path.replace("/ws/room/7", path)
@@ -295,3 +316,60 @@ async def test_an_end_leaves_nothing_behind(house: House) -> None:
     await until(lambda: not house.hub.connections())
     assert len(house.hub.pulse) == 0
     await until(lambda: asyncio.all_tasks() <= tasks)
+
+
+# -- behind an answer that nobody has read ------------------------------------------------------
+
+
+@asynccontextmanager
+async def behind(house: House, path: str) -> AsyncIterator[socket.socket]:
+    """A peer that asked for a large answer, has not read it, and wants a WebSocket now."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.setblocking(False)
+        await loop.sock_connect(peer, ("127.0.0.1", house.port))
+        await loop.sock_sendall(peer, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await house.answered.wait()
+        await loop.sock_sendall(peer, handshake(path))
+        yield peer
+
+
+def handshake(path: str) -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
+async def rest_of(peer: socket.socket) -> bytes:
+    read = bytearray()
+    with suppress(ConnectionResetError):
+        while more := await asyncio.get_running_loop().sock_recv(peer, 1 << 20):
+            read += more
+    return bytes(read)
+
+
+@pytest.mark.parametrize("path", ["/ws/room/7", "/theirs"])
+async def test_nothing_comes_behind_an_answer_that_waits(house: House, path: str) -> None:
+    """Nobody would tell us that the transport is full: what we say would pile up in it."""
+    async with behind(house, path.replace("/ws/room/7", house.path)) as peer:
+        read = await rest_of(peer)
+    head, body = read.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body.startswith(LARGE + b"HTTP/1.1 400 ")
+    assert body.endswith(b"first read the answer before this")
+    assert house.hub.stats.total_connections == 0
+
+
+async def test_who_does_not_read_it_even_then_is_cut(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn, "CLOSE_TIMEOUT", 0.05)
+    async with behind(house, house.path) as peer:
+        here = peer.getsockname()
+        await until(
+            lambda: here not in [each.raddr for each in psutil.Process().net_connections()],
+            "its end",
+        )
+        assert len(await rest_of(peer)) < len(LARGE)

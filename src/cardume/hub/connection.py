@@ -68,11 +68,11 @@ class Connection:
         "compresses",
         "connected_at",
         "dialect",
+        "fileno",
         "id",
         "identity",
         "messages_received",
         "outbox",
-        "socket",
         "subscriptions",
         "transport",
         "types",
@@ -101,9 +101,8 @@ class Connection:
         self.outbox = outbox
         self.write: Write | None = None
         """Takes framed bytes at once; None: whatever there is to say is queued."""
-        self.socket = sockets.NONE
-        """Its number, where `write` does no more than hand it bytes (`hub.sockets`). To be set
-        before it is on a channel."""
+        self.fileno = sockets.NO_FILENO
+        """Under its transport, for `hub.sockets`. To be set before it is on a channel."""
         self.compresses = False
         """Whether the peer agreed on compression."""
         self.subscriptions: dict[str, Subscription] = {}

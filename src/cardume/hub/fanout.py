@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Write = Callable[[bytes], object]
 """A transport's: it keeps what the kernel does not take."""
 
-Ways: TypeAlias = "array[int] | list[Write]"
-"""To an audience, in its order: the numbers of its sockets, or what writes to them."""
+Targets: TypeAlias = "array[int] | list[Write]"
+"""An audience in its order: its file descriptors (`hub.sockets`), or what writes to it."""
 
 SLICE = 2000
 """Writes in one turn of the loop: 10 to 12 ms."""
@@ -25,15 +25,15 @@ SLICE = 2000
 logger = logging.getLogger("cardume.hub")
 
 
-def write(ways: Ways, data: bytes) -> list[tuple[int, int]]:
+def write(targets: Targets, data: bytes) -> list[tuple[int, int]]:
     """Hand `data` to everyone.
 
     Returns the place and the bytes taken of each socket that did not take all: the rest is its
     transport's (`spill`).
     """
-    if isinstance(ways, array):
-        return sockets.send_each(ways, data)
-    write_all(ways, data)
+    if isinstance(targets, array):
+        return sockets.send_each(targets, data)
+    write_all(targets, data)
     return []
 
 
@@ -60,16 +60,16 @@ def spill(rests: Iterable[tuple[int, int]], members: Sequence[Subscription], dat
 class Run:
     """Frames on their way to more than one slice of subscribers."""
 
-    __slots__ = ("_at", "_members", "_waiting", "_ways", "data", "parcels")
+    __slots__ = ("_at", "_members", "_targets", "_waiting", "data", "parcels")
 
     def __init__(
-        self, parcels: list[Parcel], data: bytes, members: list[Subscription], ways: Ways
+        self, parcels: list[Parcel], data: bytes, members: list[Subscription], targets: Targets
     ) -> None:
         """Both lists are its own from now on."""
         self.parcels = parcels
         self.data = data
         self._members = members
-        self._ways = ways
+        self._targets = targets
         self._at = 0
         self._waiting: set[Subscription] | None = None
         """Who has yet to be served; made where somebody does not wait for its turn."""
@@ -89,16 +89,16 @@ class Run:
     def step(self) -> int:
         """Serve the next ones; how many those are."""
         begin, self._at = self._at, self._at + SLICE
-        members, ways = self._members[begin : self._at], self._ways[begin : self._at]
+        members, targets = self._members[begin : self._at], self._targets[begin : self._at]
         if self._waiting is not None:
             kept = [place for place, member in enumerate(members) if member in self._waiting]
             self._waiting.difference_update(members)
-            members, ways = [members[place] for place in kept], _pick(ways, kept)
-        spill(write(ways, self.data), members, self.data)
+            members, targets = [members[place] for place in kept], _pick(targets, kept)
+        spill(write(targets, self.data), members, self.data)
         return len(members)
 
 
-def _pick(ways: Ways, places: Iterable[int]) -> Ways:
-    if isinstance(ways, array):
-        return array("i", [ways[place] for place in places])
-    return [ways[place] for place in places]
+def _pick(targets: Targets, places: Iterable[int]) -> Targets:
+    if isinstance(targets, array):
+        return array("i", [targets[place] for place in places])
+    return [targets[place] for place in places]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from cardume.hub import fanout
-from cardume.hub.fanout import Run, Ways, Write
+from cardume.hub.fanout import Run, Targets, Write
 from cardume.hub.filters import TypeFilter
 from cardume.hub.outbox import Frame, SlowPolicy
 from cardume.hub.tags import TagFilter
@@ -32,8 +32,8 @@ class Kind(NamedTuple):
     types: TypeFilter
     tags: TagFilter | None
     compressed: bool
-    bare: bool
-    """Whether its socket is written to, and not its transport."""
+    raw: bool
+    """Whether its file descriptor is written to, and not its transport."""
 
 
 class Parcel(NamedTuple):
@@ -47,7 +47,7 @@ class Parcel(NamedTuple):
 class Group:
     """Subscribers of one kind."""
 
-    __slots__ = ("_octets", "_pending", "_runs", "_sockets", "direct", "kind", "queued", "sent")
+    __slots__ = ("_filenos", "_octets", "_pending", "_runs", "direct", "kind", "queued", "sent")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -59,7 +59,7 @@ class Group:
         self._octets = 0
         """Of what is pending."""
         self._runs: list[Run] = []
-        self._sockets: array[int] | None = None
+        self._filenos: array[int] | None = None
         """Of the direct ones, as long as nobody leaves."""
 
     def __len__(self) -> int:
@@ -87,8 +87,8 @@ class Group:
         else:
             self.direct[subscription] = write
             subscription.since = self.sent
-            if self._sockets is not None:
-                self._sockets.append(subscription.connection.socket)
+            if self._filenos is not None:
+                self._filenos.append(subscription.connection.fileno)
 
     def discard(self, subscription: Subscription) -> None:
         """One less."""
@@ -101,7 +101,7 @@ class Group:
 
     def _forget(self, subscription: Subscription, unwritten: int) -> None:
         if self.direct.pop(subscription, None) is not None:
-            self._sockets = None
+            self._filenos = None
             subscription.connection.count_sent(self.sent - subscription.since - unwritten)
 
     def stall(self, subscription: Subscription) -> bool:
@@ -143,21 +143,21 @@ class Group:
         frames = [each.frame.compressed if compressed else each.frame.wire for each in parcels]
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         self.sent += len(parcels)
-        ways = self._ways()
-        if self._runs or len(ways) > fanout.SLICE:
-            self._runs.append(Run(parcels, data, list(self.direct), ways[:]))
+        targets = self._targets()
+        if self._runs or len(targets) > fanout.SLICE:
+            self._runs.append(Run(parcels, data, list(self.direct), targets[:]))
             return 0
-        rests = fanout.write(ways, data)
+        rests = fanout.write(targets, data)
         if rests:
             fanout.spill(rests, list(self.direct), data)
-        return len(parcels) * len(ways)
+        return len(parcels) * len(targets)
 
-    def _ways(self) -> Ways:
-        if not self.kind.bare:
+    def _targets(self) -> Targets:
+        if not self.kind.raw:
             return list(self.direct.values())
-        if self._sockets is None:
-            self._sockets = array("i", [each.connection.socket for each in self.direct])
-        return self._sockets
+        if self._filenos is None:
+            self._filenos = array("i", [each.connection.fileno for each in self.direct])
+        return self._filenos
 
     def step(self) -> int:
         """Write to one more slice of a large audience. Returns how many frames."""

@@ -120,6 +120,8 @@ class People(Membership):
         """Forget a peer that left; `peer_code` is what it said, where it said something."""
         if self._connections.pop(connection.id, None) is None:
             return
+        for subscription in connection.subscriptions.values():
+            subscription.channel.leave(subscription)  # before all else: see `hub.sockets`
         self._by_user.discard(connection.identity.sub, connection)
         if connection.address is not None:
             self._by_address.discard(connection.address, connection)

@@ -66,8 +66,8 @@ class Subscription:
         """With whom it shares its frames."""
         connection = self.connection
         compressed = connection.compresses and self.channel.options.deflate
-        bare = connection.socket != sockets.NONE
-        return Kind(connection.dialect, self.types, self.tags, compressed, bare)
+        raw = connection.fileno != sockets.NO_FILENO
+        return Kind(connection.dialect, self.types, self.tags, compressed, raw)
 
     @property
     def cursor(self) -> Position:

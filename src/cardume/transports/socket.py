@@ -109,10 +109,10 @@ class Socket(Reading):
             admission.identity, dialect, self, address=admission.address
         )
         connection.compresses = legacy.compresses
-        number = connection.socket = sockets.number_of(transport)
-        # A socket may be written to where its transport keeps nothing, not one byte. Otherwise
-        # not 0: asyncio's TLS calls a buffer full that has as much as that.
-        transport.set_write_buffer_limits(high=int(number == sockets.NONE), low=0)
+        fileno = connection.fileno = sockets.fileno_of(transport)
+        # Past a transport we may go only where it keeps not one byte. Otherwise not 0: asyncio's
+        # TLS calls a buffer full that has as much as that.
+        transport.set_write_buffer_limits(high=int(fileno == sockets.NO_FILENO), low=0)
         hub.pulse.add(self, around(PING_EVERY))
         try:
             await self._greet(admission, legacy.messages)
@@ -141,15 +141,14 @@ class Socket(Reading):
         await self._answer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        connection = self._connection
+        self._paused = self._said_goodbye = True  # nothing more can be written
+        self._hub.disconnect(self._connection, self._peer_code)
         self._hub.pulse.discard(self)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        self._paused = self._said_goodbye = True  # nothing more can be written
         self._full = False
         self._accepted = b""
-        self._hub.disconnect(connection, self._peer_code)
         if self._stay is not None:
             self._stay.left()
         if self._talk is not None:
@@ -240,7 +239,8 @@ class Socket(Reading):
             self._part()
         elif self._open and connection.write is None and not outbox.corked:
             self._say_answer()
-            connection.resume(self.transport.write)
+            if not self._paused:
+                connection.resume(self.transport.write)
 
     def _give_up_later(self) -> None:
         if self._deadline is None:

@@ -220,7 +220,15 @@ class WebSocketProtocol(Reading):
                 self.data_received(rest)
 
     def _ask(self, asked: upgrade.Asked) -> None:
-        """Have the application answer."""
+        """Have the application answer.
+
+        Raises:
+            Refusal: an answer before this waits to be read. Whose it was knows that the transport
+                is full; we would not be told.
+        """
+        _, high = self.transport.get_write_buffer_limits()
+        if self.transport.get_write_buffer_size() >= max(high, 1):
+            raise upgrade.Refusal(HTTPStatus.BAD_REQUEST, "first read the answer before this")
         self._asked = asked
         self._task = self._loop.create_task(self._run(self._scope(asked)))
         self._server.tasks.add(self._task)
