@@ -239,6 +239,19 @@ async def test_a_drain_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) 
         peer.leave()
 
 
+async def test_who_did_not_leave_in_time_does_not_count_in_the_next_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cardume.hub.hub.LEAVE_WITHIN", 0.01)
+    hub = make()
+    async with hub:
+        peer = await Peer(hub).enter("room:1")
+        peer.transport.on_close = None
+    async with hub:
+        assert (hub.connections(), hub.stats.active_connections) == ([], 0)
+        assert hub.audience("room:1") == 0
+
+
 # -- numbers ----------------------------------------------------------------------------------
 
 

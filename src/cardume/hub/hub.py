@@ -30,6 +30,9 @@ from cardume.wire.events import EventType
 
 __all__ = ["Hearer", "Hub", "Verifier"]
 
+LEAVE_WITHIN = 2.0
+"""Seconds that connections have at the hub's end."""
+
 Hearer = Callable[[Identity], None]
 """Told who speaks, at every message of a client. Returns at once and raises nothing."""
 
@@ -79,8 +82,10 @@ class Hub(Publishing, People):
         if self._entered > 0:
             return
         try:
-            await self.drain(timeout=2.0)
+            await self.drain(timeout=LEAVE_WITHIN)
         finally:
+            for connection in self.connections():  # they had their time
+                self.disconnect(connection)
             for timer in self._timers:
                 timer.stop()
             self.pulse.stop()
