@@ -99,8 +99,8 @@ class Socket(Reading):
         legacy = handover.take(self)
         transport = self.transport = legacy.transport
         self._accepted, self._deflate = legacy.answer, legacy.deflate
-        # It goes out with what the peer is told first, if that is soon.
-        asyncio.get_running_loop().call_soon(self._say_answer)
+        if self._accepted:  # it goes out with what the peer is told first, if that is soon
+            asyncio.get_running_loop().call_soon(self._say_answer)
         self._heard = self._begun = hub.clock.monotonic()
         self._receiver = legacy.receiver
         self._inbox = deque()
