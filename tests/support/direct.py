@@ -122,7 +122,7 @@ class SocketTransport(DirectTransport):
 
     @property
     def fileno(self) -> int:
-        return self._ours.fileno()
+        return self._ours.fileno() if sockets.COMPILED else sockets.NO_FILENO
 
     @property
     def writes(self) -> list[bytes]:
