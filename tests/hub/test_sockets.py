@@ -1,26 +1,19 @@
-"""The same bytes to many sockets in one call, and which sockets may be written to like that."""
+"""The same bytes to many sockets in one call."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import uvloop
 
 from cardume.hub import sockets
-from tests.client.authority import Authority
 
 Pairs = list[tuple[socket.socket, socket.socket]]
-Run = Callable[[Coroutine[Any, Any, tuple[int, int]]], tuple[int, int]]
 
 
 @pytest.fixture
@@ -45,8 +38,9 @@ def test_where_it_is_tested_it_is_compiled() -> None:
 def test_where_nothing_was_compiled_no_descriptor_is_used() -> None:
     code = (
         "import sys; sys.modules['cardume.hub._sockets'] = None\n"
-        "from cardume.hub import sockets\n"
-        "print(sockets.COMPILED, sockets.fileno_of(None))"
+        "from cardume.hub.sockets import COMPILED\n"
+        "from cardume.transports.fileno import fileno_of\n"
+        "print(COMPILED, fileno_of(None))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "-1"]
@@ -99,55 +93,3 @@ def test_others_run_while_many_are_written_to(pairs: Pairs) -> None:
     finally:
         ran.set()
         thread.join()
-
-
-# -- whose sockets ------------------------------------------------------------------------------
-
-
-async def _filenos(context: ssl.SSLContext | None) -> tuple[int, int]:
-    """Of a server's transport, and of the socket under it."""
-    made: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
-
-    class Server(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            made.set_result(transport)  # type: ignore[arg-type]
-
-    listening = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0, ssl=context)
-    async with listening:
-        port = listening.sockets[0].getsockname()[1]
-        trusting = ssl.create_default_context() if context else None
-        if trusting is not None:
-            trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
-        transport = await made
-        found = sockets.fileno_of(transport), transport.get_extra_info("socket").fileno()
-        writer.close()
-        transport.abort()
-        await asyncio.sleep(0)
-    return found
-
-
-RUNS = [asyncio.run, uvloop.run]
-
-
-@pytest.mark.parametrize("run", RUNS)
-def test_a_plain_socket_has_its_descriptor(run: Run) -> None:
-    fileno, real = run(_filenos(None))
-    assert fileno == real
-
-
-@pytest.mark.parametrize("run", RUNS)
-def test_one_whose_bytes_are_encrypted_has_none(run: Run, tmp_path: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(Authority(tmp_path).server())
-    fileno, real = run(_filenos(context))
-    assert fileno == sockets.NO_FILENO != real
-
-
-async def test_one_of_an_unknown_loop_has_none() -> None:
-    """Whether its number is somebody else's by now, we do not know."""
-
-    class Unknown(asyncio.Transport):
-        pass
-
-    assert sockets.fileno_of(Unknown()) == sockets.NO_FILENO

@@ -13,10 +13,11 @@ from collections import deque
 from typing import Any, Final, cast
 
 from cardume.clock import TimerHandle
-from cardume.hub import sockets
 from cardume.hub.connection import Connection
 from cardume.hub.hub import Hub
 from cardume.hub.pulse import around
+from cardume.hub.sockets import NO_FILENO
+from cardume.transports.fileno import fileno_of
 from cardume.transports.handover import Handover
 from cardume.transports.reading import TURN, Reading
 from cardume.transports.stay import CLOSE_TIMEOUT, Admission, Stay, code_for, is_longer
@@ -109,10 +110,10 @@ class Socket(Reading):
             admission.identity, dialect, self, address=admission.address
         )
         connection.compresses = legacy.compresses
-        fileno = connection.fileno = sockets.fileno_of(transport)
+        fileno = connection.fileno = fileno_of(transport)
         # Past a transport we may go only where it keeps not one byte. Otherwise not 0: asyncio's
         # TLS calls a buffer full that has as much as that.
-        transport.set_write_buffer_limits(high=int(fileno == sockets.NO_FILENO), low=0)
+        transport.set_write_buffer_limits(high=int(fileno == NO_FILENO), low=0)
         hub.pulse.add(self, around(PING_EVERY))
         try:
             await self._greet(admission, legacy.messages)
