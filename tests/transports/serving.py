@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from cardume import Hub, HubOptions, Identity
 from cardume.auth.signer import TokenSigner
 from cardume.auth.tokens import build_verifier
+from cardume.hub.connection import Connection
 from cardume.testing import FakeClock
 from cardume.transports.socket import Socket
 from cardume.transports.uvicorn import WebSocketProtocol
@@ -96,6 +97,15 @@ class Lodge:
             for end in ends
             if isinstance(end, Socket)
         )
+
+    async def say_too_much(self, connection: Connection) -> int:
+        """Publish what a peer does not read, until some of it waits; how many."""
+        count = 0
+        while not len(connection.outbox):
+            await self.say({"n": count, "filling": "x" * 16_000})
+            count += 1
+            await asyncio.sleep(0)
+        return count
 
     async def say(self, data: Any) -> None:
         """Publish in the room."""

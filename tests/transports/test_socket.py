@@ -30,6 +30,13 @@ def frame(opcode: int, data: bytes = b"", *, fin: bool = True) -> bytes:
     return bytes(Frame(Opcode(opcode), data, fin=fin).serialize(mask=True))
 
 
+def handshake(path: str) -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
 class Raw:
     """A peer that says what it likes, byte by byte."""
 
@@ -43,11 +50,7 @@ class Raw:
     async def __aenter__(self) -> Raw:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(self._socket, ("127.0.0.1", self._lodge.port))
-        await self.send(
-            f"GET {self._lodge.path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
+        await self.send(handshake(self._lodge.path))
         answer = b""
         while b'"connected"' not in answer:
             answer += await loop.sock_recv(self._socket, 4096)
@@ -190,11 +193,7 @@ async def test_a_peer_that_never_reads_is_cut_and_freed(lodge: Lodge) -> None:
 async def test_a_reader_that_paused_gets_everything_in_order(lodge: Lodge) -> None:
     async with Raw(lodge, buffer=4096) as slow:
         [connection] = lodge.hub.connections()
-        count = 0
-        while not len(connection.outbox):
-            await lodge.say({"n": count, "filling": "x" * 16_000})
-            count += 1
-            await asyncio.sleep(0)
+        count = await lodge.say_too_much(connection)
         for _ in range(3):
             await lodge.say({"n": count})
             count += 1

@@ -27,7 +27,7 @@ from cardume.wire import codes
 from tests.client.authority import Authority
 from tests.support.waiting import until
 from tests.transports.serving import Lodge
-from tests.transports.test_socket import Raw
+from tests.transports.test_socket import Raw, handshake
 
 CONNECTED = b'"connected"'
 
@@ -145,11 +145,7 @@ async def test_a_slow_reader_over_tls_gets_everything_in_order(tmp_path: Path) -
         async with connect(where, ssl=trusting, max_queue=1, **options) as client:
             await client.recv()
             [connection] = house.hub.connections()
-            count = 0
-            while not len(connection.outbox):
-                await house.say({"n": count, "filling": "x" * 16_000})
-                count += 1
-                await asyncio.sleep(0)
+            count = await house.say_too_much(connection)
             async with asyncio.timeout(10):
                 told = [json.loads(await client.recv())["data"]["n"] for _ in range(count)]
             assert told == list(range(count))
@@ -333,13 +329,6 @@ async def behind(house: House, path: str) -> AsyncIterator[socket.socket]:
         await house.answered.wait()
         await loop.sock_sendall(peer, handshake(path))
         yield peer
-
-
-def handshake(path: str) -> bytes:
-    return (
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    ).encode()
 
 
 async def rest_of(peer: socket.socket) -> bytes:

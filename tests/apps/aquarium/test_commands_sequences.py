@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -117,14 +116,6 @@ class Story:
                 assert command["status"] == "acknowledged"
             else:
                 assert (command["status"] == "expired") == self.is_over(id)
-
-
-@pytest.fixture
-async def home(tmp_path: Path) -> tuple[Path, FakeClock]:
-    path, clock = tmp_path / "tank.db", FakeClock()
-    async with Tank.running(path, clock) as tank:
-        await tank.aquarium()
-    return path, clock
 
 
 @settings(

@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -38,14 +37,6 @@ steps = st.lists(
     ),
     max_size=14,
 )  # fmt: skip
-
-
-@pytest.fixture
-async def home(tmp_path: Path) -> tuple[Path, FakeClock]:
-    path, clock = tmp_path / "tank.db", FakeClock()
-    async with Tank.running(path, clock) as tank:
-        await tank.aquarium()
-    return path, clock
 
 
 @settings(
